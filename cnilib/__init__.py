@@ -1,0 +1,1 @@
+"""What every CNI plugin of the suite shares; imports nothing from ``plugins``."""

@@ -1,0 +1,1 @@
+"""Configuration and result types, and how they look in each CNI version."""
