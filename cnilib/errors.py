@@ -103,7 +103,7 @@ class DelegateError(CniError):
 
 
 class KernelError(CniError):
-    """The kernel refused ``act`` on ``thing`` with ``errno``; the message carries the hint, if any."""
+    """The kernel refused ``act`` on ``thing`` with ``errno``; the message carries a hint."""
 
     def __init__(self, act: str, thing: str, errno: int, *, details: str = "") -> None:
         hint = _HINTS.get((errno, act.split(" ", 1)[0])) or _HINTS.get((errno, ""))

@@ -1,6 +1,8 @@
 """What a plugin says beside its answer: lines on stderr, which runtimes copy to their log."""
 
-import sys
+import os
+
+_STDERR = 2
 
 
 def warn(text: str) -> None:
@@ -8,8 +10,8 @@ def warn(text: str) -> None:
 
     A closed stderr is no reason to fail: the answer on stdout is what counts.
     """
+    line = " ".join(text.splitlines()) + "\n"
     try:
-        sys.stderr.write(" ".join(text.splitlines()) + "\n")
-        sys.stderr.flush()
+        os.write(_STDERR, line.encode("utf-8", "backslashreplace"))
     except OSError:
         return

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from cnilib.errors import CniError, ConfigError, DecodeError
+from cnilib.jsontext import fold
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Model")
@@ -54,13 +55,6 @@ def _json_names(model: type[BaseModel]) -> dict[str, str]:
         aliases = [field.alias or name for name, field in model.model_fields.items()]
         _NAMES[model] = {fold(alias): alias for alias in aliases}
     return _NAMES[model]
-
-
-def fold(key: str) -> str:
-    """Unicode *simple* case folding: one character stays one character (``ß`` is not ``ss``)."""
-    if key.isascii():
-        return key.lower()
-    return "".join(f if len(f := char.casefold()) == 1 else char for char in key)
 
 
 def decode(model: type[M], value: object) -> M:

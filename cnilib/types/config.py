@@ -2,7 +2,9 @@
 
 from pydantic import Field
 
-from cnilib.types.base import Items, Model
+from cnilib import jsontext
+from cnilib.attachment import ValidAttachments
+from cnilib.types.base import Items, JsonObject, Model, decode
 from cnilib.types.result import DNS
 
 
@@ -32,8 +34,26 @@ class AttachmentRef(Model):
     ifname: str = ""
 
 
-class GcConf(Model):
+class _GcConf(Model):
     """The two spellings under which runtimes send the list of valid attachments."""
 
     valid: Items[AttachmentRef] = Field(default=(), alias="cni.dev/valid-attachments")
     draft: Items[AttachmentRef] = Field(default=(), alias="cni.dev/attachments")
+
+
+def valid_attachments(document: JsonObject) -> ValidAttachments | None:
+    """The attachments a GC must keep; None when the document does not say (protocol.md 6).
+
+    A list that is present and null says that no attachment is valid.
+
+    Raises:
+        DecodeError: the list, or an entry of it, has the wrong type.
+    """
+    conf = decode(_GcConf, document)
+    for key, refs in (
+        ("cni.dev/valid-attachments", conf.valid),
+        ("cni.dev/attachments", conf.draft),
+    ):
+        if jsontext.has(document, key):
+            return ValidAttachments({(ref.container_id, ref.ifname) for ref in refs})
+    return None

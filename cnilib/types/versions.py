@@ -4,11 +4,10 @@ Inside the suite there is one shape, ``Result``; only this module speaks the old
 fall in three families whose members differ by the version string alone.
 """
 
-import json
-
+from cnilib import jsontext
 from cnilib.errors import CniError, DecodeError
 from cnilib.types.addresses import Cidr, OptionalIp
-from cnilib.types.base import Items, JsonObject, Model, decode, fold
+from cnilib.types.base import Items, JsonObject, Model, decode
 from cnilib.types.result import DNS, Interface, IPConfig, Result, Route
 
 _SINGLE = frozenset({"0.1.0", "0.2.0"})
@@ -42,7 +41,7 @@ def decode_result(value: object, version: str) -> Result:
     family = _family(version)
     if not isinstance(value, dict):
         raise DecodeError(f"could not parse prevResult: expected an object of version {version}")
-    own = next((v for k, v in value.items() if fold(k) == "cniversion" and v is not None), "")
+    own = jsontext.find(value, "cniVersion")
     if own and own not in family:
         raise DecodeError(
             f"could not parse prevResult: its cniVersion {own!r} does not go with {version}"
@@ -66,15 +65,7 @@ def encode_result(result: Result, version: str) -> bytes:
         document |= _lists_document(result)
     else:
         document |= _newest_document(result)
-    return dump_json(document, sort_keys=family is _NEWEST)
-
-
-def dump_json(document: JsonObject, *, sort_keys: bool = False) -> bytes:
-    """``document`` as the reference prints it: HTML-unsafe characters escaped as Go does."""
-    text = json.dumps(document, ensure_ascii=False, indent=4, sort_keys=sort_keys)
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text.encode("utf-8", "replace")
+    return jsontext.dump(document, sort_keys=family is _NEWEST)
 
 
 def _family(version: str) -> frozenset[str]:

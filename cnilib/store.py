@@ -1,0 +1,201 @@
+"""State files: a lock that a killed holder cannot leave behind, and all-or-nothing writes.
+
+A lock is ``flock(2)`` on a file that stays: the kernel drops it with the process. A file is
+written under a temporary name, fsynced and renamed (or linked, where it must not exist yet), so
+that a reader, a full disk or a power cut never shows half of it.
+"""
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager
+
+from cnilib.errors import IoError, TryAgain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCK_PATIENCE = 50.0
+"""Seconds a lock is waited for when the caller has no deadline (protocol.md 8)."""
+
+_POLL_FIRST, _POLL_LONGEST = 0.001, 0.02
+
+
+@contextmanager
+def locked(path: str, deadline: float | None = None) -> "Iterator[None]":
+    """Hold the lock on the file ``path``, which is made (0600) if missing; so is its directory.
+
+    ``deadline`` is a value of ``time.monotonic()``.
+
+    Raises:
+        TryAgain: the lock was still taken at the deadline; names the holder where known.
+        IoError: the lock file cannot be opened.
+    """
+    descriptor = _open_lock(path)
+    try:
+        _acquire(descriptor, path, deadline or time.monotonic() + LOCK_PATIENCE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def read_file(path: str) -> bytes | None:
+    """The content of a file; None when it does not exist.
+
+    Raises:
+        IoError: it exists and cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _io_error("read", path, error) from error
+
+
+def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Replace the content of ``path``; its directory is made (0755) if missing.
+
+    Raises:
+        IoError: nothing was changed; for example the disk is full.
+    """
+    try:
+        temporary = _write_temporary(path, data, mode)
+        with _unlinked_on_failure(temporary):
+            os.rename(temporary, path)
+        _sync_directory(path)
+    except OSError as error:
+        raise _io_error("write", path, error) from error
+
+
+def create_exclusive(path: str, data: bytes, mode: int = 0o600) -> bool:
+    """Create ``path`` with its whole content at once; False when it exists already.
+
+    Raises:
+        IoError: nothing was created; for example the disk is full.
+    """
+    try:
+        temporary = _write_temporary(path, data, mode)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+        _sync_directory(path)
+    except OSError as error:
+        raise _io_error("create", path, error) from error
+    return True
+
+
+def remove_file(path: str) -> bool:
+    """Delete a file; False when there was none.
+
+    Raises:
+        IoError: it exists and cannot be deleted.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _io_error("remove", path, error) from error
+    return True
+
+
+def ensure_directory(path: str, mode: int = 0o755) -> None:
+    """Make a directory and its parents.
+
+    Raises:
+        IoError: it cannot be made, or a file is in the way.
+    """
+    try:
+        os.makedirs(path, mode, exist_ok=True)
+    except OSError as error:
+        raise _io_error("create directory", path, error) from error
+
+
+def _open_lock(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        ensure_directory(os.path.dirname(path))
+    except OSError as error:
+        raise _io_error("open lock file", path, error) from error
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        raise _io_error("open lock file", path, error) from error
+
+
+def _acquire(descriptor: int, path: str, deadline: float) -> None:
+    """Poll: a blocking flock could not be given up at the deadline without a signal handler."""
+    pause = _POLL_FIRST
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TryAgain(f"lock {path} is held{_holder(descriptor)}; try again") from None
+        except OSError as error:
+            raise _io_error("lock", path, error) from error
+        else:
+            return
+        time.sleep(pause)
+        pause = min(2 * pause, _POLL_LONGEST)
+
+
+def _holder(descriptor: int) -> str:
+    """`` by process N`` from /proc/locks, where it can be told (proc(5))."""
+    inode = str(os.fstat(descriptor).st_ino)
+    for line in (read_file("/proc/locks") or b"").decode().splitlines():
+        fields = line.split()
+        if "->" not in fields and fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
+            return f" by process {fields[4]}"
+    return ""
+
+
+def _write_temporary(path: str, data: bytes, mode: int) -> str:
+    """A synced file beside ``path``; its name starts with a dot, so no reader takes it for state.
+
+    A killed writer may leave one behind: the next writer with its process id overwrites it.
+    """
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name[:200]}.{os.getpid()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        descriptor = os.open(temporary, flags, mode)
+    except FileNotFoundError:
+        os.makedirs(directory, exist_ok=True)
+        descriptor = os.open(temporary, flags, mode)
+    with _unlinked_on_failure(temporary), open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+    return temporary
+
+
+@contextmanager
+def _unlinked_on_failure(temporary: str) -> "Iterator[None]":
+    try:
+        yield
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def _sync_directory(path: str) -> None:
+    """Without this a power cut may take the new name back."""
+    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _io_error(act: str, path: str, error: OSError) -> IoError:
+    reason = (error.strerror or str(error)).lower()
+    return IoError(f"failed to {act} {path}: {reason}")

@@ -1,0 +1,1 @@
+"""IPAM plugins: they hand out addresses and touch no link."""

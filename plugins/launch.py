@@ -1,0 +1,61 @@
+"""What every executable of the suite runs first: find out which plugin it is, and serve the call.
+
+From source: ``python -m plugins.launch bridge`` with the CNI variables in the environment.
+"""
+
+import os
+import sys
+
+from cnilib.plugin import answer, serve
+from plugins.registry import PLUGINS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from cnilib.plugin import Plugin
+    from cnilib.request import Builtin, Request
+
+
+def main() -> "NoReturn":
+    """Serve one invocation."""
+    run(os.path.basename(sys.argv[1] if len(sys.argv) > 1 else sys.argv[0]))
+
+
+def run(name: str) -> "NoReturn":
+    """Serve one invocation as the plugin ``name``."""
+    if name not in PLUGINS:
+        sys.stderr.write(f"{name} is no plugin of this suite; it has: {', '.join(PLUGINS)}\n")
+        os._exit(1)
+    _, oldest = PLUGINS[name]
+    serve(name, oldest, lambda: load(name), dict(os.environ), builtin)
+
+
+def load(name: str) -> "Plugin":
+    """Import a plugin's module, now that it is sure to run."""
+    from importlib import import_module
+
+    module, _ = PLUGINS[name]
+    plugin: Plugin = import_module(module).main
+    return plugin
+
+
+def builtin(path: str) -> "Builtin | None":
+    """How to call the executable ``path`` in this process; None when it is not of this build."""
+    name = os.path.basename(path)
+    if name not in PLUGINS or not _is_of_this_build(path):
+        return None
+
+    def call(req: "Request") -> bytes:
+        return answer(req, PLUGINS[name][1], lambda: load(name))
+
+    return call
+
+
+def _is_of_this_build(_path: str) -> bool:
+    """From source no executable is."""
+    return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Main plugins: each makes the interface of a container."""

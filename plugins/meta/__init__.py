@@ -1,0 +1,1 @@
+"""Meta plugins: they refine what the plugins before them in the chain made."""

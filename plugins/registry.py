@@ -1,0 +1,14 @@
+"""Which plugins the suite has: name -> (module that holds ``main``, oldest CNI version).
+
+A static table: nothing is discovered, so the freezer and the reader see the same list.
+"""
+
+PLUGINS = {
+    "bridge": ("plugins.main.bridge", "0.1.0"),
+    "loopback": ("plugins.main.loopback", "0.1.0"),
+    "host-local": ("plugins.ipam.host_local", "0.1.0"),
+    "static": ("plugins.ipam.static", "0.1.0"),
+    "firewall": ("plugins.meta.firewall", "0.4.0"),
+    "portmap": ("plugins.meta.portmap", "0.1.0"),
+    "tuning": ("plugins.meta.tuning", "0.1.0"),
+}
