@@ -84,10 +84,16 @@ def _as_cni_error(error: ValidationError) -> CniError:
     kind = first["type"]
     if kind == "value_error" and isinstance(cause, ValueError):
         return ConfigError(f"invalid configuration: {where}: {cause}", details)
-    text = f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    text = f"{where}: {_in_json_words(first['msg'])}"
     if kind.endswith(("_type", "_parsing")) or kind in {"int_from_float", "recursion_loop"}:
         return DecodeError(f"cannot decode configuration: {text}", details)
     return ConfigError(f"invalid configuration: {text}", details)
+
+
+def _in_json_words(message: str) -> str:
+    """pydantic speaks of Python's types, the reader of the message wrote JSON."""
+    words = message.replace("tuple", "list").replace("dictionary", "object")
+    return words[0].lower() + words[1:]
 
 
 def _path(location: tuple[int | str, ...]) -> str:
