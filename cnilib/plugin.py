@@ -11,6 +11,7 @@ environment are answered without loading what only real work needs.
 
 import os
 import signal
+import time
 
 from cnilib.errors import CniError, ConfigError, NetnsError, TryAgain, as_cni_error
 from cnilib.log import warn
@@ -159,19 +160,27 @@ def serve(
         os._exit(_write(_STDERR, about_text(name, oldest).encode()))
     if command == "VERSION":
         os._exit(_write(_STDOUT, version_document(oldest).encode()))
-    stdout = _claim_stdout()
+    stdout, started = _claim_stdout(), time.monotonic()
+    document, network = b"", ""
+    failure: CniError | None = None
     try:
         signal.signal(signal.SIGTERM, _terminate)
         signal.signal(signal.SIGINT, _terminate)
         req = read_request(name, environ, _read_stdin, builtin)
-        document, status = answer(req, oldest, load), 0
+        network = req.network
+        document = answer(req, oldest, load)
     except _Terminated:
-        interrupted = TryAgain(f"{command} was terminated by a signal and is undone")
-        document, status = error_document(interrupted), 1
-    except Exception as failure:  # noqa: BLE001 - the one place where errors become documents
-        _show_bug(failure)
-        document, status = error_document(as_cni_error(failure)), 1
-    os._exit(_write(stdout, document) or status)
+        failure = TryAgain(f"{command} was terminated by a signal and is undone")
+    except Exception as error:  # noqa: BLE001 - the one place where errors become documents
+        _show_bug(error)
+        failure = as_cni_error(error)
+    if failure:
+        document = error_document(failure)
+    if environ.get("CNI_PLUGIN_LOG"):
+        from cnilib import calllog
+
+        calllog.record(environ, name, network, time.monotonic() - started, failure)
+    os._exit(_write(stdout, document) or int(failure is not None))
 
 
 def error_document(error: CniError) -> bytes:

@@ -91,7 +91,7 @@ def _as_cni_error(error: ValidationError) -> CniError:
 
 
 def _in_json_words(message: str) -> str:
-    """pydantic speaks of Python's types, the reader of the message wrote JSON."""
+    """Pydantic speaks of Python's types, the reader of the message wrote JSON."""
     words = message.replace("tuple", "list").replace("dictionary", "object")
     return words[0].lower() + words[1:]
 

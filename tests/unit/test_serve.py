@@ -135,3 +135,20 @@ def test_version_answers_while_stdin_stays_open():
 def test_megabytes_of_unknown_keys_are_read_and_ignored():
     status, _, _ = serve({"padding": ["x" * 1000] * 5000})
     assert status == 0
+
+
+def test_a_call_log_gets_one_line_a_call_with_the_trace_of_the_runtime(tmp_path):
+    log = tmp_path / "log"
+    serve(CNI_PLUGIN_LOG=str(log), TRACEPARENT="00-abc")
+    serve({"name": "a b"}, CNI_PLUGIN_LOG=str(log))
+    good, bad = map(json.loads, log.read_text().splitlines())
+    assert (good["command"], good["network"], good["code"]) == ("ADD", "n", 0)
+    assert good["traceparent"] == "00-abc"
+    assert bad["code"] == 7
+
+
+def test_a_call_log_that_cannot_be_written_fails_no_call(tmp_path):
+    status, stdout, stderr = serve(CNI_PLUGIN_LOG=str(tmp_path))
+    assert status == 0
+    assert json.loads(stdout)
+    assert "call log" in stderr
