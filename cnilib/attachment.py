@@ -2,6 +2,10 @@
 
 from typing import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class Attachment(NamedTuple):
     """CNI specification, "Attachment": network name, CNI_CONTAINERID and CNI_IFNAME."""
@@ -24,6 +28,9 @@ class ValidAttachments:
     def __contains__(self, pair: object) -> bool:
         """``(container id, ifname) in valid``."""
         return pair in self._pairs
+
+    def __iter__(self) -> "Iterator[tuple[str, str]]":
+        return iter(self._pairs)
 
     def has_container(self, container_id: str) -> bool:
         """Whether any attachment of this container is valid."""

@@ -1,0 +1,340 @@
+"""Links: finding one by name, making bridges and veth pairs, setting what they have.
+
+Constants: linux/if.h, linux/if_link.h, linux/rtnetlink.h.
+"""
+
+import errno
+from typing import NamedTuple
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from cnilib.errors import CniError, KernelError
+from cnilib.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cnilib.kernel.netns import Namespace
+
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
+_IFF_UP, _IFF_PROMISC, _IFF_ALLMULTI = 0x1, 0x100, 0x200
+_SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS
+_UNSPECIFIED, _AF_BRIDGE = 0, 7
+
+_MODULES = {"bridge": "CONFIG_BRIDGE", "veth": "CONFIG_VETH"}
+
+
+class Link(NamedTuple):
+    """What the kernel says about a link.
+
+    ``master`` and ``peer_index`` are interface indexes, 0 when there is none; ``hairpin`` and
+    ``isolated`` belong to a bridge port, ``vlan_filtering`` to a bridge.
+    """
+
+    index: int  # type: ignore[assignment] # shadows tuple.index, which nobody calls
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    flags: int
+    operstate: str
+    carrier: bool
+    master: int
+    peer_index: int
+    peer_netnsid: int | None
+    txqlen: int
+    promisc: bool
+    allmulti: bool
+    alias: str
+    hairpin: bool
+    isolated: bool
+    vlan_filtering: bool
+
+    @property
+    def up(self) -> bool:
+        """Administratively up."""
+        return bool(self.flags & _IFF_UP)
+
+
+def find_link(namespace: "Namespace", name: str) -> Link | None:
+    """The link of that name; None when there is none."""
+    try:
+        return get_link(namespace, name)
+    except KernelError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+
+
+def get_link(namespace: "Namespace", name: str) -> Link:
+    """The link of that name.
+
+    Raises:
+        KernelError: ENODEV, there is none.
+    """
+    request = _request(attrs=[("IFLA_IFNAME", name), ("IFLA_EXT_MASK", _SKIP_STATS)])
+    thing = _thing(namespace, name)
+    return _link(namespace.netlink.get(request, _RTM_GETLINK, "find link", thing))
+
+
+def find_link_by_index(namespace: "Namespace", index: int) -> Link | None:
+    """The link of that interface index; None when there is none."""
+    request = _request(index=index, attrs=[("IFLA_EXT_MASK", _SKIP_STATS)])
+    thing = _thing(namespace, f"with index {index}")
+    try:
+        return _link(namespace.netlink.get(request, _RTM_GETLINK, "find link", thing))
+    except KernelError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+
+
+def list_links(
+    namespace: "Namespace", *, master: int | None = None, kind: str | None = None
+) -> list[Link]:
+    """All links, or those of one master or kind. Hosts have thousands: not for ADD or DEL."""
+    attrs: list[tuple[str, object]] = [("IFLA_EXT_MASK", _SKIP_STATS)]
+    if master is not None:
+        attrs.append(("IFLA_MASTER", master))
+    if kind is not None:
+        attrs.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind)]}))
+    request = _request(attrs=attrs)
+    messages = namespace.netlink.dump(request, _RTM_GETLINK, "list links", f"of {namespace.path}")
+    return [
+        link
+        for link in map(_link, messages)
+        if master in {None, link.master} and kind in {None, link.kind}
+    ]
+
+
+def add_bridge(
+    namespace: "Namespace",
+    name: str,
+    *,
+    mtu: int = 0,
+    vlan_filtering: bool = False,
+    mac: str = "",
+) -> None:
+    """Make a bridge; ``mtu`` 0 is the kernel's default, an empty ``mac`` a random one.
+
+    Raises:
+        KernelError: EEXIST, the name is taken; EOPNOTSUPP, the kernel has no bridges.
+    """
+    info: list[tuple[str, object]] = [("IFLA_INFO_KIND", "bridge")]
+    if vlan_filtering:
+        info.append(("IFLA_INFO_DATA", {"attrs": [("IFLA_BR_VLAN_FILTERING", 1)]}))
+    _add_link(namespace, name, "bridge", info, _settings(mtu=mtu, mac=mac))
+
+
+def add_veth(
+    namespace: "Namespace",
+    name: str,
+    *,
+    mac: str = "",
+    mtu: int = 0,
+    peer_namespace: "Namespace",
+    peer_name: str,
+    peer_mac: str = "",
+) -> None:
+    """Make a veth pair whose peer is born in ``peer_namespace``: nothing is moved later.
+
+    Raises:
+        KernelError: EEXIST, a name is taken on either side.
+    """
+    peer: list[tuple[str, object]] = [
+        ("IFLA_IFNAME", peer_name),
+        ("IFLA_NET_NS_FD", peer_namespace.fd),
+        *_settings(mtu=mtu, mac=peer_mac),
+    ]
+    data = {"attrs": [("VETH_INFO_PEER", {"attrs": peer})]}
+    info: list[tuple[str, object]] = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]
+    _add_link(namespace, name, "veth", info, _settings(mtu=mtu, mac=mac))
+
+
+def remove_link(namespace: "Namespace", name: str) -> bool:
+    """Delete a link; False when there is none of that name."""
+    request = _request(attrs=[("IFLA_IFNAME", name)])
+    try:
+        namespace.netlink.act(request, _RTM_DELLINK, 0, "remove link", _thing(namespace, name))
+    except KernelError as error:
+        if error.errno == errno.ENODEV:
+            return False
+        raise
+    return True
+
+
+def set_up(namespace: "Namespace", name: str) -> None:
+    """Bring a link up."""
+    _change(namespace, name, "set up link", flags=_IFF_UP, mask=_IFF_UP)
+
+
+def set_down(namespace: "Namespace", name: str) -> None:
+    """Take a link down."""
+    _change(namespace, name, "set down link", mask=_IFF_UP)
+
+
+def set_promisc(namespace: "Namespace", name: str, *, on: bool) -> None:
+    """Switch promiscuous mode."""
+    flags = _IFF_PROMISC if on else 0
+    _change(namespace, name, "set promiscuous mode of", flags=flags, mask=_IFF_PROMISC)
+
+
+def set_allmulti(namespace: "Namespace", name: str, *, on: bool) -> None:
+    """Switch all-multicast mode."""
+    flags = _IFF_ALLMULTI if on else 0
+    _change(namespace, name, "set all-multicast mode of", flags=flags, mask=_IFF_ALLMULTI)
+
+
+def set_mac(namespace: "Namespace", name: str, mac: str) -> None:
+    """Give a link another hardware address, without taking it down."""
+    _change(namespace, name, f"set mac {mac} of", attrs=[("IFLA_ADDRESS", mac)])
+
+
+def set_mtu(namespace: "Namespace", name: str, mtu: int) -> None:
+    """Set the MTU in bytes."""
+    _change(namespace, name, f"set mtu {mtu} of", attrs=[("IFLA_MTU", mtu)])
+
+
+def set_txqlen(namespace: "Namespace", name: str, length: int) -> None:
+    """Set the length of the transmit queue in packets."""
+    _change(namespace, name, f"set txqlen {length} of", attrs=[("IFLA_TXQLEN", length)])
+
+
+def set_alias(namespace: "Namespace", name: str, alias: str) -> None:
+    """Set the free text an administrator sees beside the link."""
+    _change(namespace, name, "set alias of", attrs=[("IFLA_IFALIAS", alias)])
+
+
+def set_master(namespace: "Namespace", name: str, master: int) -> None:
+    """Make a link a port of the link with index ``master``; 0 takes it away."""
+    _change(namespace, name, f"set master {master} of", attrs=[("IFLA_MASTER", master)])
+
+
+def rename_link(namespace: "Namespace", name: str, new_name: str) -> None:
+    """Rename a link, which must be down on kernels before 6.2."""
+    index = get_link(namespace, name).index
+    request = _request(index=index, attrs=[("IFLA_IFNAME", new_name)])
+    act = f"rename to {new_name} link"
+    namespace.netlink.act(request, _RTM_NEWLINK, 0, act, _thing(namespace, name))
+
+
+def move_link(namespace: "Namespace", name: str, destination: "Namespace") -> None:
+    """Move a link into another namespace under its name."""
+    act = f"move to {destination.path} link"
+    _change(namespace, name, act, attrs=[("IFLA_NET_NS_FD", destination.fd)])
+
+
+def set_bridge_port(
+    namespace: "Namespace",
+    name: str,
+    *,
+    hairpin: bool | None = None,
+    isolated: bool | None = None,
+) -> None:
+    """Set flags of a bridge port; None leaves one as it is."""
+    wanted = (("IFLA_BRPORT_MODE", hairpin), ("IFLA_BRPORT_ISOLATED", isolated))
+    attrs = [(attribute, int(on)) for attribute, on in wanted if on is not None]
+    info = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": attrs})]
+    link_info = [("IFLA_LINKINFO", {"attrs": info})]
+    _change(namespace, name, "set bridge port flags of", attrs=link_info)
+
+
+def set_vlan_filtering(namespace: "Namespace", bridge: str, *, on: bool) -> None:
+    """Switch VLAN filtering of a bridge.
+
+    Raises:
+        KernelError: EOPNOTSUPP, the kernel lacks CONFIG_BRIDGE_VLAN_FILTERING.
+    """
+    data = {"attrs": [("IFLA_BR_VLAN_FILTERING", int(on))]}
+    info = [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", data)]
+    _change(namespace, bridge, "set vlan filtering of", attrs=[("IFLA_LINKINFO", {"attrs": info})])
+
+
+def _add_link(
+    namespace: "Namespace",
+    name: str,
+    kind: str,
+    info: list[tuple[str, object]],
+    settings: list[tuple[str, object]],
+) -> None:
+    attrs = [("IFLA_IFNAME", name), *settings, ("IFLA_LINKINFO", {"attrs": info})]
+    thing = _thing(namespace, name)
+    try:
+        namespace.netlink.act(
+            _request(attrs=attrs), _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, f"add {kind}", thing
+        )
+    except KernelError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        option = _MODULES.get(kind, kind)
+        raise CniError(
+            f"failed to add {kind} {thing}: the kernel lacks it (modprobe {kind}; {option})",
+            error.details,
+        ) from error
+
+
+def _change(
+    namespace: "Namespace",
+    name: str,
+    act: str,
+    *,
+    flags: int = 0,
+    mask: int = 0,
+    attrs: "list[Any] | None" = None,
+) -> None:
+    request = _request(flags=flags, mask=mask, attrs=[("IFLA_IFNAME", name), *(attrs or [])])
+    namespace.netlink.act(request, _RTM_NEWLINK, 0, act, _thing(namespace, name))
+
+
+def _request(
+    *, index: int = 0, flags: int = 0, mask: int = 0, attrs: "list[Any] | None" = None
+) -> "Any":
+    message = ifinfmsg()
+    message["index"], message["flags"], message["change"] = index, flags, mask
+    message["attrs"] = attrs or []
+    return message
+
+
+def _settings(*, mtu: int, mac: str) -> list[tuple[str, object]]:
+    wanted = (("IFLA_MTU", max(0, mtu)), ("IFLA_ADDRESS", mac))
+    return [(attribute, value) for attribute, value in wanted if value]
+
+
+def _link(message: "Any") -> Link:
+    attrs = dict(message["attrs"])
+    info = dict(attrs["IFLA_LINKINFO"]["attrs"]) if "IFLA_LINKINFO" in attrs else {}
+    port = (
+        _nested(info, "IFLA_INFO_SLAVE_DATA")
+        if info.get("IFLA_INFO_SLAVE_KIND") == "bridge"
+        else {}
+    )
+    bridge = _nested(info, "IFLA_INFO_DATA") if info.get("IFLA_INFO_KIND") == "bridge" else {}
+    return Link(
+        index=message["index"],
+        name=attrs.get("IFLA_IFNAME", ""),
+        kind=info.get("IFLA_INFO_KIND", ""),
+        mac=attrs.get("IFLA_ADDRESS", ""),
+        mtu=attrs.get("IFLA_MTU", 0),
+        flags=message["flags"],
+        operstate=attrs.get("IFLA_OPERSTATE", "UNKNOWN"),
+        carrier=bool(attrs.get("IFLA_CARRIER")),
+        master=attrs.get("IFLA_MASTER", 0),
+        peer_index=attrs.get("IFLA_LINK", 0) or 0,
+        peer_netnsid=attrs.get("IFLA_LINK_NETNSID"),
+        txqlen=attrs.get("IFLA_TXQLEN", 0),
+        promisc=bool(message["flags"] & _IFF_PROMISC),
+        allmulti=bool(message["flags"] & _IFF_ALLMULTI),
+        alias=attrs.get("IFLA_IFALIAS", ""),
+        hairpin=bool(port.get("IFLA_BRPORT_MODE")),
+        isolated=bool(port.get("IFLA_BRPORT_ISOLATED")),
+        vlan_filtering=bool(bridge.get("IFLA_BR_VLAN_FILTERING")),
+    )
+
+
+def _nested(attrs: "dict[str, Any]", name: str) -> "dict[str, Any]":
+    return dict(attrs[name]["attrs"]) if name in attrs else {}
+
+
+def _thing(namespace: "Namespace", name: str) -> str:
+    return f"{name} in {namespace.path}"
