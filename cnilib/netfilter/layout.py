@@ -34,9 +34,8 @@ _TRAITS = {
 
 def create(family: str) -> str:
     """The whole table; what exists already stays, and its rules are written anew."""
-    lines = [
-        f'add table {family} {TABLE} {{ comment "CNI plugins: managed automatically, do not edit" ; }}'
-    ]
+    note = "CNI plugins: managed automatically, do not edit"
+    lines = [f'add table {family} {TABLE} {{ comment "{note}" ; }}']
     lines += [f"add {kind} {family} {TABLE} {spec}" for kind, spec in _collections(family)]
     bodies = chains(family)
     lines += [f"add chain {family} {TABLE} {name} {_BASES.get(name, '')}" for name in bodies]

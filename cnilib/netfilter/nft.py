@@ -52,6 +52,7 @@ def run(text: str) -> None:
         TryAgain: others kept changing the ruleset.
         CniError: anything else, with the library's text as details.
     """
+    error = ""
     for _ in range(_TRIES):
         code, _, error = _library(json=False).cmd(text)
         if code == 0:
