@@ -81,7 +81,8 @@ class Plugin:
             self._run_gc(req)
         elif req.command == "CHECK" and self._check:
             conf = decode(self.conf, req.document)
-            self._require_prev_result(req)
+            if self._chained:
+                req.get_prev_result()
             self._check(req, conf)
         elif req.command == "STATUS" and self._status:
             self._status(req, decode(self.conf, req.document))
@@ -91,7 +92,8 @@ class Plugin:
         """The conversion of the result may fail, too, and then ADD is undone."""
         from cnilib.types.versions import encode_result
 
-        self._require_prev_result(req)
+        if self._chained:
+            req.get_prev_result()
         with Undo() as undo:
             return encode_result(self._add(req, conf, undo), req.cni_version)
 
@@ -108,13 +110,6 @@ class Plugin:
         conf, errors = decode(self.conf, req.document), ErrorList()
         self._gc(req, conf, valid, errors)
         errors.raise_any()
-
-    def _require_prev_result(self, req: "Request") -> None:
-        if self._chained and req.prev_result is None:
-            raise ConfigError(
-                f"Required prevResult missing: {self.name} must follow another plugin in the "
-                "chain, and the runtime must pass that one's result on"
-            )
 
 
 plugin = Plugin

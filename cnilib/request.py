@@ -89,6 +89,20 @@ class Request:
             self._prev_result_read = True
         return self._prev_result
 
+    def get_prev_result(self) -> "Result":
+        """The prevResult that a chained plugin works on.
+
+        Raises:
+            ConfigError: there is none.
+            DecodeError: it is not of the configuration's version.
+        """
+        if self.prev_result is None:
+            raise ConfigError(
+                f"Required prevResult missing: {self.plugin} must be called as chained plugin, "
+                "after the one that makes the interface"
+            )
+        return self.prev_result
+
     def _decode_prev_result(self) -> "Result | None":
         value = self.value("prevResult")
         if value is None:
