@@ -13,7 +13,7 @@ import os
 import signal
 import time
 
-from cnilib.errors import CniError, ConfigError, NetnsError, TryAgain, as_cni_error
+from cnilib.errors import CniError, NetnsError, TryAgain, as_cni_error
 from cnilib.log import warn
 from cnilib.negotiation import about_text, check_version, version_document
 from cnilib.request import read_request
@@ -44,7 +44,7 @@ class Plugin:
     prevResult on ADD and CHECK. A handler that is not given succeeds and does nothing.
     """
 
-    def __init__(  # noqa: PLR0913 - one parameter for each part of the contract
+    def __init__(
         self,
         name: str,
         conf: "type[C]",
