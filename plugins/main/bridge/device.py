@@ -1,0 +1,147 @@
+"""The bridge itself: made when missing, brought to what is asked, pruned when asked.
+
+A bridge is shared by attachments and stays after a failed ADD or a DEL.
+"""
+
+import errno
+import os
+from contextlib import contextmanager
+
+from cnilib.attach import write_sysctl_if_possible
+from cnilib.errors import CniError, ConfigError, KernelError
+from cnilib.kernel.links import (
+    add_bridge,
+    find_link,
+    get_link,
+    list_links,
+    remove_link,
+    set_alias,
+    set_mac,
+    set_master,
+    set_promisc,
+    set_up,
+    set_vlan_filtering,
+)
+from cnilib.kernel.sysctl import read_sysctl
+from cnilib.store import locked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cnilib.kernel.links import Link
+    from cnilib.kernel.netns import Namespace
+    from plugins.main.bridge.conf import Conf
+
+_LOCKS = "/run/cni"
+_PRUNABLE = "made by the CNI bridge plugin, removed with its last port"
+_NO_MAC = "00:00:00:00:00:00"
+
+
+@contextmanager
+def bridge_lock(bridge: str, deadline: float) -> "Iterator[None]":
+    """Keep an ADD that builds on a bridge and a DEL that takes something of it away apart.
+
+    Raises:
+        TryAgain: the lock was still taken at the deadline.
+    """
+    with locked(f"{_LOCKS}/bridge-{bridge}.lock", deadline):
+        yield
+
+
+def ensure_bridge(host: "Namespace", conf: "Conf") -> "Link":
+    """The bridge, up and as the configuration wants it; safe against a second ADD at once.
+
+    Raises:
+        CniError: the name belongs to another link; the kernel lacks VLAN filtering.
+    """
+    bridge = find_link(host, conf.bridge) or _make_bridge(host, conf)
+    if bridge.kind != "bridge":
+        raise CniError(f"{conf.bridge} already exists but is not a bridge: choose another name")
+    if conf.vlan_filtering and not bridge.vlan_filtering:
+        _filter_vlans(host, conf.bridge)
+    if conf.promisc_mode and not bridge.promisc:
+        set_promisc(host, conf.bridge, on=True)
+    ignore_router_advertisements(host, conf.bridge)
+    if not bridge.up:
+        set_up(host, conf.bridge)
+    return bridge
+
+
+def _make_bridge(host: "Namespace", conf: "Conf") -> "Link":
+    """A new bridge gets a MAC of its own: else it takes, and loses, those of its ports."""
+    try:
+        add_bridge(
+            host,
+            conf.bridge,
+            mtu=conf.mtu,
+            vlan_filtering=conf.vlan_filtering,
+            mac=_random_mac(),
+        )
+        if conf.prune_bridge:
+            set_alias(host, conf.bridge, _PRUNABLE)
+    except KernelError as error:
+        if error.errno != errno.EEXIST:  # EEXIST: another ADD was faster
+            raise
+    return get_link(host, conf.bridge)
+
+
+def _random_mac() -> str:
+    """Unicast and locally administered (IEEE 802, section 8.4), as the kernel's own are."""
+    first, *rest = os.urandom(6)
+    return ":".join(f"{octet:02x}" for octet in (first & 0xFE | 0x02, *rest))
+
+
+def _filter_vlans(host: "Namespace", name: str) -> None:
+    """Without CONFIG_BRIDGE_VLAN_FILTERING a kernel may ignore the wish rather than refuse."""
+    refusal: KernelError | None = None
+    try:
+        set_vlan_filtering(host, name, on=True)
+    except KernelError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+            raise
+        refusal = error
+    if refusal or not get_link(host, name).vlan_filtering:
+        raise CniError(
+            f"vlan and vlanTrunk need VLAN filtering on bridge {name}, which the running kernel "
+            "lacks (CONFIG_BRIDGE_VLAN_FILTERING)"
+        ) from refusal
+
+
+def ignore_router_advertisements(host: "Namespace", ifname: str) -> None:
+    """The host must not take addresses or routes from what a container sends."""
+    key = f"net/ipv6/conf/{ifname}/accept_ra"
+    if read_sysctl(host, key) not in {None, "0"}:
+        write_sysctl_if_possible(host, key, "0")
+
+
+def pin_mac(host: "Namespace", name: str) -> None:
+    """Write a link's MAC back to it, so that a bridge keeps it as ports come and go."""
+    mac = get_link(host, name).mac
+    if mac != _NO_MAC:  # a bridge nobody pinned, and whose last port has just left
+        set_mac(host, name, mac)
+
+
+def ensure_uplink(host: "Namespace", name: str, bridge: "Link") -> "Link":
+    """Make an existing link of the host a port of the bridge, and leave it one.
+
+    Raises:
+        ConfigError: there is no such link, or it belongs to another bridge.
+    """
+    uplink = find_link(host, name)
+    if uplink is None:
+        raise ConfigError(f"uplinkInterface {name} does not exist on the host")
+    if uplink.master not in {0, bridge.index}:
+        raise ConfigError(f"uplinkInterface {name} is a port of another bridge already")
+    if uplink.master != bridge.index:
+        set_master(host, name, bridge.index)
+    return uplink
+
+
+def prune_bridge(host: "Namespace", name: str) -> None:
+    """Remove a bridge that an ADD with pruneBridge made, once no port is left."""
+    bridge = find_link(host, name)
+    if bridge is None or bridge.kind != "bridge" or bridge.alias != _PRUNABLE:
+        return
+    if not list_links(host, master=bridge.index):
+        remove_link(host, name)

@@ -1,0 +1,73 @@
+"""Masquerading and the check of source MACs; libnftables is loaded only where one is asked for."""
+
+from cnilib.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cnilib.attachment import Attachment, ValidAttachments
+    from cnilib.types.addresses import IPInterface
+    from cnilib.undo import ErrorList, Undo
+    from plugins.main.bridge.conf import Conf, TeardownConf
+
+_BACKENDS = {"", "iptables", "nftables"}
+
+
+def check_backend(conf: "Conf") -> None:
+    """Refuse a backend nobody knows, where masquerading will really be set up.
+
+    Raises:
+        ConfigError: the value of ipMasqBackend.
+    """
+    if conf.ip_masq and conf.ipam.type and conf.ip_masq_backend not in _BACKENDS:
+        raise ConfigError(
+            f"unknown ipmasq backend {conf.ip_masq_backend!r}: ipMasqBackend is iptables or "
+            "nftables, or absent"
+        )
+
+
+def masquerade(
+    attachment: "Attachment", addresses: "list[IPInterface]", backend: str, undo: "Undo"
+) -> None:
+    """Give what the container sends beyond its own subnet the host's address."""
+    from cnilib.netfilter.masquerade import ensure_masquerade, remove_masquerade
+
+    undo.add(f"stop masquerading {attachment}", remove_masquerade, attachment)
+    ensure_masquerade(attachment, addresses, backend)
+
+
+def refuse_foreign_macs(attachment: "Attachment", host_veth: str, mac: str, undo: "Undo") -> None:
+    """Drop what the container sends under another MAC than its own."""
+    from cnilib.netfilter.mac_spoof import ensure_mac_spoof_check, remove_mac_spoof_check
+
+    undo.add(f"remove the MAC check of {attachment}", remove_mac_spoof_check, attachment)
+    ensure_mac_spoof_check(attachment, host_veth, mac)
+
+
+def remove_rules(attachment: "Attachment", conf: "TeardownConf", errors: "ErrorList") -> None:
+    """Everything an ADD of ours or of the reference plugin made; needs no namespace."""
+    if conf.macspoofchk:
+        with errors:
+            from cnilib.netfilter.mac_spoof import remove_mac_spoof_check
+
+            remove_mac_spoof_check(attachment)
+    if conf.ip_masq and conf.ipam.type:
+        with errors:
+            from cnilib.netfilter.masquerade import remove_masquerade
+
+            remove_masquerade(attachment)
+
+
+def collect_rules(
+    network: str, conf: "TeardownConf", valid: "ValidAttachments", errors: "ErrorList"
+) -> None:
+    """The rules of this network whose attachment is not valid."""
+    if conf.macspoofchk:
+        with errors:
+            from cnilib.netfilter.mac_spoof import collect_mac_spoof_checks
+
+            collect_mac_spoof_checks(network, valid)
+    if conf.ip_masq:
+        with errors:
+            from cnilib.netfilter.masquerade import collect_masquerade
+
+            collect_masquerade(network, valid)
