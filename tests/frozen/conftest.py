@@ -1,0 +1,51 @@
+"""The built suite, and ways to run one of its executables."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.install import runtime_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def suite() -> Path:
+    """The directory that ``make build`` made; CNI_BIN names another one of ours."""
+    for place in (os.environ.get("CNI_BIN", ""), ROOT / "dist/cni/bin"):
+        if place and runtime_of(str(Path(place) / "bridge")):
+            return Path(place).resolve()
+    pytest.skip("the frozen suite is not built: run make build")
+
+
+@pytest.fixture
+def copied(suite, tmp_path) -> Path:
+    """The suite as ``cp -r`` leaves it somewhere else."""
+    target = tmp_path / "copied"
+    shutil.copytree(suite, target)
+    return target
+
+
+def call(executable, env=None, **options):
+    """Run an executable with nothing in its environment but ``env``."""
+    options.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run(
+        [str(executable)], env=env or {}, capture_output=True, timeout=60, check=False, **options
+    )
+
+
+def version(executable, **options):
+    """Its answer to VERSION."""
+    done = call(executable, {"CNI_COMMAND": "VERSION"}, **options)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout
+
+
+def about(executable, **options):
+    """The first line of what it says about itself: names the plugin it takes itself for."""
+    done = call(executable, **options)
+    assert (done.returncode, done.stdout) == (0, b"")
+    return done.stderr.decode().splitlines()[0]

@@ -1,0 +1,1 @@
+"""Building, installing and showing the suite; nothing here is shipped."""

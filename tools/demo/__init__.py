@@ -1,0 +1,1 @@
+"""The demo: two containers on nerdctl's default network, in a throw-away host."""

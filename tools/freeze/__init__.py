@@ -1,0 +1,1 @@
+"""What build.spec freezes the suite with."""

@@ -1,0 +1,3 @@
+"""Takes precedence over the community hook, which collects every submodule of pydantic."""
+
+hiddenimports: list[str] = []

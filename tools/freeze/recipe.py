@@ -1,0 +1,172 @@
+"""What goes into the frozen suite; ``build.spec`` hands it to PyInstaller.
+
+PyInstaller finds the modules and libraries that the plugins need and supplies the boot loader;
+where each of them goes is decided here.
+"""
+
+import _imp
+import hashlib
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any
+
+from PyInstaller.building.utils import get_code_object, replace_filename_in_code_object
+from PyInstaller.depend.bindepend import resolve_library_path
+
+from plugins.registry import PLUGINS
+from tools.freeze import archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+
+    Entry = tuple[str, str, str]
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_BOOT = os.path.join(_HERE, "boot.py")
+_NETFILTER_LIBRARY = "libnftables.so.1"
+
+NEVER_USED = [
+    *("_codecs_cn", "_codecs_hk", "_codecs_iso2022", "_codecs_jp", "_codecs_kr", "_codecs_tw"),
+    *("_distutils_hack", "_multibytecodec", "_ssl", "bdb", "bz2", "cmd", "curses", "distutils"),
+    *("doctest", "dotenv", "email_validator", "eval_type_backport", "ftplib", "http", "lzma"),
+    *("mypy", "nftables.schema", "pdb", "pydantic._hypothesis_plugin", "pydantic.mypy"),
+    *("pydantic.v1", "pydoc", "readline", "rich", "setuptools", "sqlite3", "ssl", "test"),
+    *("tkinter", "tzdata", "unittest", "xml", "xmlrpc"),
+]
+"""What the libraries import for features that no plugin has."""
+
+PYDANTIC = [
+    *("pydantic._internal._validators", "pydantic.aliases", "pydantic.annotated_handlers"),
+    *("pydantic.config", "pydantic.errors", "pydantic.fields", "pydantic.functional_serializers"),
+    *("pydantic.functional_validators", "pydantic.json_schema", "pydantic.main"),
+    *("pydantic.networks", "pydantic.root_model", "pydantic.type_adapter", "pydantic.types"),
+    *("pydantic.version", "pydantic.warnings", "pydantic_core.core_schema"),
+]
+"""What pydantic imports by name at run time, where an analysis of the source cannot see it."""
+
+REPLACED = {
+    # imports every protocol it has, 300 ms; we name the submodules that we need
+    "pyroute2": "",
+    # pyroute2's configuration takes these three names from it, for features that we do not use
+    "multiprocessing": "Pipe = Process = Queue = None\n",
+    # searches the installed distributions for plugins of pydantic; the frozen suite has neither
+    "pydantic.plugin._loader": "def get_plugins():\n    return ()\n",
+}
+"""Modules whose source is another one in the frozen suite."""
+
+_ENCODINGS = {"aliases", "ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16"}
+_BEFORE_BOOT = {"encodings", "encodings.aliases", "encodings.utf_8"}
+
+
+class Recipe:
+    """The suite's modules, libraries and executables, as PyInstaller wants them.
+
+    ``analysis`` is PyInstaller's Analysis, ``work`` a directory for what is made on the way.
+    """
+
+    def __init__(self, root: str, work: str, analysis: "Callable[..., Any]") -> None:
+        self.plugins = list(PLUGINS)
+        self._work = work
+        found = analysis(
+            [_BOOT],
+            pathex=[root],
+            hiddenimports=[
+                "plugins.launch",
+                *(module for module, _ in PLUGINS.values()),
+                *PYDANTIC,
+            ],
+            hookspath=[os.path.join(_HERE, "hooks")],
+            excludes=[*NEVER_USED, *_replaceable_by_builtins()],
+            binaries=[(_library(_NETFILTER_LIBRARY), ".")],
+            optimize=2,
+        )
+        modules_file, base_library = self._write_archives(found)
+        self.contents: list[Entry] = [
+            *found.binaries,
+            ("modules.bin", modules_file, "DATA"),
+            ("base_library.zip", base_library, "DATA"),
+        ]
+        self.runtime_directory = f"cni-runtime-{self._build_id()}"
+
+    def bootstrap(self, plugin: str) -> "list[Entry]":
+        """What an executable itself holds: boot.py, its plugin's name, and nothing else."""
+        script = self._path(f"{plugin}.py")
+        with open(script, "w", encoding="utf-8") as file:
+            file.write(f"from plugins.launch import run\nrun({plugin!r})\n")
+        no_modules = self._path("empty.pyz")  # the boot loader insists on one
+        with open(no_modules, "wb"):
+            pass
+        return [
+            ("boot", _BOOT, "PYSOURCE-2"),
+            (f"plugin-{plugin}", script, "PYSOURCE-2"),
+            ("PYZ.pyz", no_modules, "PYZ"),
+        ]
+
+    def _write_archives(self, found: Any) -> tuple[str, str]:
+        base = next(source for name, source, _ in found.datas if name == "base_library.zip")
+        modules = archive.read_base_library(base)
+        modules |= {name: _compiled(name, source) for name, source, _ in found.pure}
+        modules = {name: module for name, module in modules.items() if _is_wanted(name)}
+        for name, source in REPLACED.items():
+            if name in modules:
+                code = compile(source, f"{name.replace('.', '/')}.py", "exec", optimize=2)
+                modules[name] = (modules[name][0], code)
+        extensions = {
+            _module_name(place): place for place, _, kind in found.binaries if kind == "EXTENSION"
+        }
+        modules_file, base_library = self._path("modules.bin"), self._path("base.zip")
+        archive.write_archive(modules_file, modules, extensions)
+        archive.write_base_library(base_library, base, _BEFORE_BOOT)
+        return modules_file, base_library
+
+    def _build_id(self) -> str:
+        """The same for the same contents; two builds that differ can lie side by side."""
+        digest = hashlib.sha256(repr(self.plugins).encode())
+        sources = sorted(source for _, source, _ in self.contents)
+        for path in (*sources, _BOOT):
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:12]
+
+    def _path(self, name: str) -> str:
+        directory = os.path.join(self._work, "suite")
+        os.makedirs(directory, exist_ok=True)
+        return os.path.join(directory, name)
+
+
+def _replaceable_by_builtins() -> list[str]:
+    """OpenSSL's hashes, 5 MB, where the interpreter has SHA-512 itself (Fedora's has not)."""
+    own = ("_sha512", "_sha2")
+    return ["_hashlib"] if any(importlib.util.find_spec(name) for name in own) else []
+
+
+def _library(name: str) -> str:
+    path = resolve_library_path(name)
+    if path is None:
+        raise SystemExit(f"{name} is missing: install nftables' library (tools/packages.sh build)")
+    return str(path)
+
+
+def _compiled(name: str, source: str | None) -> "tuple[bool, CodeType]":
+    if source in {"-", None}:  # a namespace package
+        return True, compile("", name, "exec")
+    is_package = os.path.basename(source or "").startswith("__init__.")
+    file = name.replace(".", "/") + ("/__init__.py" if is_package else ".py")
+    code = get_code_object(name, source, optimize=2)
+    return is_package, replace_filename_in_code_object(code, file)
+
+
+def _is_wanted(name: str) -> bool:
+    """Not the rarer encodings, nor what the interpreter itself holds, ready without a read."""
+    if _imp.is_frozen(name):
+        return False
+    package, _, submodule = name.partition(".")
+    if package == "encodings":
+        return not submodule or submodule in _ENCODINGS
+    return package != "multiprocessing" or not submodule
+
+
+def _module_name(place: str) -> str:
+    """``pkg/_ext.cpython-311-x86_64-linux-gnu.so`` -> ``pkg._ext``."""
+    return place.rpartition("/lib-dynload/")[2].partition(".")[0].replace("/", ".")
