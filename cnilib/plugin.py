@@ -40,8 +40,8 @@ class Plugin:
 
     ``add`` registers each undo step before the act and returns the result in the newest shape;
     ``delete`` and ``gc`` use one ``with errors:`` block for each step. ``delete_conf`` is the
-    model DEL decodes with, where it must forgive what ADD refuses. A ``chained`` plugin needs a
-    prevResult on ADD and CHECK. A handler that is not given succeeds and does nothing.
+    model DEL and GC decode with, where they must forgive what ADD refuses. A ``chained`` plugin
+    needs a prevResult on ADD and CHECK. A handler that is not given succeeds and does nothing.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Plugin:
         delete: "Callable[[Request, Any, ErrorList], None]",
         check: "Callable[[Request, C], None] | None" = None,
         status: "Callable[[Request, C], None] | None" = None,
-        gc: "Callable[[Request, C, ValidAttachments, ErrorList], None] | None" = None,
+        gc: "Callable[[Request, Any, ValidAttachments, ErrorList], None] | None" = None,
         delete_conf: "type[NetConf] | None" = None,
         chained: bool = False,
     ) -> None:
@@ -107,7 +107,7 @@ class Plugin:
         if valid is None:
             warn(f"{self.name}: GC without cni.dev/valid-attachments: nothing done")
             return
-        conf, errors = decode(self.conf, req.document), ErrorList()
+        conf, errors = decode(self.delete_conf, req.document), ErrorList()
         self._gc(req, conf, valid, errors)
         errors.raise_any()
 

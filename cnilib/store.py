@@ -23,8 +23,8 @@ _POLL_FIRST, _POLL_LONGEST = 0.001, 0.02
 
 
 @contextmanager
-def locked(path: str, deadline: float | None = None) -> "Iterator[None]":
-    """Hold the lock on the file ``path``, which is made (0600) if missing; so is its directory.
+def locked(path: str, deadline: float | None = None, mode: int = 0o600) -> "Iterator[None]":
+    """Hold the lock on the file ``path``, which is made if missing; so is its directory.
 
     ``deadline`` is a value of ``time.monotonic()``.
 
@@ -32,7 +32,7 @@ def locked(path: str, deadline: float | None = None) -> "Iterator[None]":
         TryAgain: the lock was still taken at the deadline; names the holder where known.
         IoError: the lock file cannot be opened.
     """
-    descriptor = _open_lock(path)
+    descriptor = _open_lock(path, mode)
     try:
         _acquire(descriptor, path, deadline or time.monotonic() + LOCK_PATIENCE)
         yield
@@ -117,16 +117,16 @@ def ensure_directory(path: str, mode: int = 0o755) -> None:
         raise _io_error("create directory", path, error) from error
 
 
-def _open_lock(path: str) -> int:
+def _open_lock(path: str, mode: int) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        return os.open(path, flags, 0o600)
+        return os.open(path, flags, mode)
     except FileNotFoundError:
         ensure_directory(os.path.dirname(path))
     except OSError as error:
         raise _io_error("open lock file", path, error) from error
     try:
-        return os.open(path, flags, 0o600)
+        return os.open(path, flags, mode)
     except OSError as error:
         raise _io_error("open lock file", path, error) from error
 

@@ -61,6 +61,14 @@ def parse_cidr(text: str) -> IPInterface:
     return ip_interface((address, prefix))
 
 
+def parse_ip_or_cidr(text: str) -> IPInterface:
+    """An address with its prefix length; without one it is a network of its own.
+
+    :raises ValueError: neither.
+    """
+    return parse_cidr(text) if "/" in text else ip_interface(parse_ip(text))
+
+
 def parse_mac(text: str) -> str:
     """A hardware address of six octets in lower-case colon form.
 
@@ -98,6 +106,16 @@ def _cidr(value: object) -> IPInterface:
     return parse_cidr(_string(value))
 
 
+def _optional_cidr(value: object) -> IPInterface | None:
+    return None if value is None or value == "" else _cidr(value)
+
+
+def _ip_or_cidr(value: object) -> IPInterface:
+    if isinstance(value, IPv4Interface | IPv6Interface):
+        return value
+    return parse_ip_or_cidr(_string(value))
+
+
 def _mac(value: object) -> str:
     return parse_mac(_string(value))
 
@@ -122,6 +140,14 @@ Cidr = Annotated[
     IPInterface, PlainValidator(_cidr), WithJsonSchema({"type": "string", "format": "cidr"})
 ]
 """A field holding an address with its prefix length."""
+OptionalCidr = Annotated[
+    IPInterface | None,
+    PlainValidator(_optional_cidr),
+    WithJsonSchema({"type": "string", "format": "cidr"}),
+]
+"""A field holding an address with its prefix length; the empty string means none."""
+IpOrCidr = Annotated[IPInterface, PlainValidator(_ip_or_cidr), _IP_SCHEMA]
+"""A field holding an address, with or without a prefix length."""
 Mac = Annotated[str, PlainValidator(_mac), WithJsonSchema({"type": "string", "format": "mac"})]
 """A field holding a hardware address, in lower-case colon form."""
 OptionalMac = Annotated[

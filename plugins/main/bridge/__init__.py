@@ -191,7 +191,7 @@ def status(req: "Request", conf: Conf) -> None:
     attach.forward_status(req, conf.ipam.type)
 
 
-def gc(req: "Request", conf: Conf, valid: "ValidAttachments", errors: "ErrorList") -> None:
+def gc(req: "Request", conf: TeardownConf, valid: "ValidAttachments", errors: "ErrorList") -> None:
     """Addresses and rules of attachments that no longer exist."""
     attach.forward_gc(req, conf.ipam.type, errors)
     collect_rules(req.network, conf, valid, errors)

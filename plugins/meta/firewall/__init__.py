@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def add(req: "Request", conf: Conf, undo: "Undo") -> "Result":
     """Open the firewall for all addresses of prevResult and isolate their bridge."""
-    result = _prev_result(req)
+    result = req.get_prev_result()
     wanted = targets(conf, result)
     rules.install(conf, req, wanted, undo)
     return result
@@ -42,10 +42,10 @@ def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
 
 def check(req: "Request", conf: Conf) -> None:
     """Hold what ADD made against the kernel and firewalld, without changing anything."""
-    rules.check(conf, req, targets(conf, _prev_result(req)))
+    rules.check(conf, req, targets(conf, req.get_prev_result()))
 
 
-def gc(req: "Request", conf: Conf, valid: "ValidAttachments", errors: "ErrorList") -> None:
+def gc(req: "Request", conf: TeardownConf, valid: "ValidAttachments", errors: "ErrorList") -> None:
     """Remove what attachments of this network left that are gone."""
     rules.collect(conf, req, valid, errors)
 
@@ -53,12 +53,6 @@ def gc(req: "Request", conf: Conf, valid: "ValidAttachments", errors: "ErrorList
 def status(_req: "Request", _conf: Conf) -> None:
     """Say whether this host can filter packets at all."""
     backend.check_available()
-
-
-def _prev_result(req: "Request") -> "Result":
-    """Never missing on ADD and CHECK: ``chained`` has it refused before."""
-    assert req.prev_result is not None  # noqa: S101 - tells the type checker
-    return req.prev_result
 
 
 main = plugin(

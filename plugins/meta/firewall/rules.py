@@ -94,7 +94,9 @@ def check(conf: "Conf", req: "Request", target: "Targets") -> None:
             forward_chain.check_jumps(family, conf.admin_chain)
 
 
-def collect(conf: "Conf", req: "Request", valid: "ValidAttachments", errors: "ErrorList") -> None:
+def collect(
+    conf: "TeardownConf", req: "Request", valid: "ValidAttachments", errors: "ErrorList"
+) -> None:
     """GC: what our records and the tables' comments give to attachments that are gone.
 
     Rules of the reference plugin carry an address only, so nobody can tell whose they are.
@@ -110,7 +112,7 @@ def _owner(attachment: "Attachment") -> Owner:
 
 def _close(
     addresses: "Iterable[IPAddress]",
-    conf: "Conf | TeardownConf",
+    conf: "TeardownConf",
     req: "Request",
     errors: "ErrorList",
 ) -> None:

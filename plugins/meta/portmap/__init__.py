@@ -59,7 +59,7 @@ def check(req: "Request", conf: Conf) -> None:
             forwarding.check(host, conf, wanted, req.attachment)
 
 
-def gc(req: "Request", _conf: Conf, valid: "ValidAttachments", errors: "ErrorList") -> None:
+def gc(req: "Request", _conf: TeardownConf, valid: "ValidAttachments", errors: "ErrorList") -> None:
     """Remove the port forwards of attachments of this network that are gone."""
     from plugins.meta.portmap import forwarding
 

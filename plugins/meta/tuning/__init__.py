@@ -73,7 +73,7 @@ def check(req: "Request", conf: Conf) -> None:
         attributes.check(container, req.ifname, settings.attributes)
 
 
-def gc(req: "Request", conf: Conf, valid: "ValidAttachments", errors: "ErrorList") -> None:
+def gc(req: "Request", conf: TeardownConf, valid: "ValidAttachments", errors: "ErrorList") -> None:
     """Remove the files of attachments of this network that are gone."""
     with errors:
         backup.collect(conf.data_dir, req.network, valid, errors)
