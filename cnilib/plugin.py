@@ -10,7 +10,6 @@ environment are answered without loading what only real work needs.
 """
 
 import os
-import signal
 import time
 
 from cnilib.errors import CniError, NetnsError, TryAgain, as_cni_error
@@ -159,8 +158,7 @@ def serve(
     document, network = b"", ""
     failure: CniError | None = None
     try:
-        signal.signal(signal.SIGTERM, _terminate)
-        signal.signal(signal.SIGINT, _terminate)
+        _on_termination(_terminate)
         req = read_request(name, environ, _read_stdin, builtin)
         network = req.network
         document = answer(req, oldest, load)
@@ -192,9 +190,19 @@ class _Terminated(BaseException):
 
 def _terminate(_signal: int, _frame: "FrameType | None") -> None:
     """A second signal must not interrupt the undoing that the first one starts."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _on_termination(_ignore)
     raise _Terminated
+
+
+def _ignore(_signal: int, _frame: "FrameType | None") -> None:
+    """Stay: what has begun comes to its end."""
+
+
+def _on_termination(handler: "Callable[[int, FrameType | None], None]") -> None:
+    import signal
+
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
 
 
 def _is_own_namespace(req: "Request") -> bool:

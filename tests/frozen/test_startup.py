@@ -26,7 +26,7 @@ ALLOWED_FOR_ERRORS = {
     *("_json", "json", "json.decoder", "json.encoder", "json.scanner", "cnilib.jsontext"),
     *("cnilib.calllog", "_sre", "re", "re._casefix", "re._compiler", "re._constants"),
     *("re._parser", "_functools", "_collections", "_operator", "collections", "copyreg", "enum"),
-    *("functools", "keyword", "operator", "reprlib", "types"),
+    *("functools", "keyword", "operator", "reprlib", "signal", "types"),
 }
 """What may come on top where an error document is written."""
 
