@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from cnilib.plugin import Plugin
     from cnilib.request import Builtin, Request
 
+_LARGEST = 1 << 20
+"""Bytes; our executables are far smaller."""
+
 
 def main() -> "NoReturn":
     """Serve one invocation."""
@@ -52,9 +55,13 @@ def builtin(path: str) -> "Builtin | None":
     return call
 
 
-def _is_of_this_build(_path: str) -> bool:
-    """From source no executable is."""
-    return False
+def _is_of_this_build(path: str) -> bool:
+    """Each executable names the runtime directory of its build; from source there is none."""
+    runtime = os.path.basename(getattr(sys, "_MEIPASS", ""))
+    if not runtime or os.stat(path).st_size > _LARGEST:
+        return False
+    with open(path, "rb") as file:
+        return runtime.encode() in file.read()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from PyInstaller.archive.readers import CArchiveReader
 
 from plugins.registry import PLUGINS
-from tests.frozen.conftest import ROOT
+from tests.conftest import ROOT
 from tools.install import runtime_of
 
 pytestmark = pytest.mark.frozen

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from tests.frozen.conftest import ROOT, about, version
+from tests.conftest import ROOT
+from tests.frozen.conftest import about, version
 from tools.install import install, runtime_of, uninstall
 
 pytestmark = pytest.mark.frozen

@@ -12,7 +12,8 @@ import sys
 import pytest
 
 from plugins.registry import PLUGINS
-from tests.frozen.conftest import ROOT, call
+from tests.conftest import ROOT
+from tests.frozen.conftest import call
 
 ALLOWED = {
     *("_collections_abc", "_stat", "genericpath", "os", "posixpath", "stat"),

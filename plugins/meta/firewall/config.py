@@ -26,7 +26,7 @@ class Conf(NetConf):
         default="", description=f"firewalld zone that gets the container's addresses ({ZONE})"
     )
     ingress_policy: str = Field(
-        default="",
+        default=OPEN,
         description="open; same-bridge: not from other restricted bridges; isolated: neither from "
         "the own bridge",
     )
