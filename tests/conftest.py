@@ -2,10 +2,12 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from plugins.registry import PLUGINS
 from tests.lab.host import Host
 from tools.install import runtime_of
 
@@ -33,13 +35,30 @@ def machine_is_as_it_was():
     assert _machine() == before
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--from-source", action="store_true", help="run the plugins without building them"
+    )
+
+
 @pytest.fixture(scope="session")
-def binaries():
-    """The plugins under test: CNI_BIN, or what ``make build`` made."""
+def binaries(request, tmp_path_factory):
+    """The plugins under test: CNI_BIN, or what ``make build`` made, or the source itself."""
+    if request.config.getoption("from_source"):
+        return _wrappers(tmp_path_factory.mktemp("bin"))
     place = Path(os.environ.get("CNI_BIN") or ROOT / "dist/cni/bin").resolve()
     if not (place / "bridge").exists():
         pytest.fail(f"{place} has no plugins: run make build first")
     return place
+
+
+def _wrappers(directory):
+    for name in PLUGINS:
+        run = f"from plugins.launch import run; run({name!r})"
+        wrapper = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -c "{run}"\n'
+        (directory / name).write_text(wrapper)
+        (directory / name).chmod(0o755)
+    return directory
 
 
 @pytest.fixture(scope="session")

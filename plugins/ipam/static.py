@@ -71,6 +71,13 @@ class Conf(NetConf):
     args: Args = Args()
 
 
+class TeardownConf(NetConf):
+    """DEL has nothing to release, so nothing in the section can stop it."""
+
+    ipam: object = None  # type: ignore[assignment] # not looked at
+    dns: object = None  # type: ignore[assignment] # not looked at
+
+
 class _Assigned(NamedTuple):
     """An address that is going to be answered."""
 
@@ -170,5 +177,5 @@ def _refuse_several_in_old_versions(version: str, addresses: "list[IPInterface]"
 
 
 main = plugin(
-    "static", Conf, add=add, delete=delete, check=check, status=status, delete_conf=NetConf
+    "static", Conf, add=add, delete=delete, check=check, status=status, delete_conf=TeardownConf
 )

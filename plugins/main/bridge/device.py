@@ -23,6 +23,7 @@ from cnilib.kernel.links import (
     set_vlan_filtering,
 )
 from cnilib.kernel.sysctl import read_sysctl
+from cnilib.request import check_interface_name
 from cnilib.store import locked
 
 TYPE_CHECKING = False
@@ -43,8 +44,13 @@ def bridge_lock(bridge: str, deadline: float) -> "Iterator[None]":
     """Keep an ADD that builds on a bridge and a DEL that takes something of it away apart.
 
     Raises:
+        ConfigError: ``bridge`` is no link name; DEL does not hold its configuration to that.
         TryAgain: the lock was still taken at the deadline.
     """
+    try:
+        check_interface_name(bridge)
+    except ValueError as error:
+        raise ConfigError(f"bridge: {error}") from error
     with locked(f"{_LOCKS}/bridge-{bridge}.lock", deadline):
         yield
 
