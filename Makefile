@@ -22,6 +22,16 @@ STAGE := build/stage/bin
 
 say = @printf '\033[1m==> %s\033[0m\n'
 
+# $(call test_on,directory of plugins,tests): those that need more than this kernel under another one
+define test_on
+	$(say) 'tests that need another kernel'
+	@if command -v linux.uml >/dev/null; then CNI_BIN=$(1) tools/uml.sh $(CURDIR)/$(VENV)/bin/python \
+		-m pytest -q -p no:cacheprovider -m kernel $(2); \
+	else echo 'skipped: this distribution has no User Mode Linux'; fi
+	$(say) 'tests'
+	@CNI_BIN=$(1) $(VENV)/bin/python -m pytest $(2) $(PYTEST_FLAGS)
+endef
+
 .PHONY: help demo test build install uninstall lint check test-reference docs clean setup
 .DELETE_ON_ERROR:
 
@@ -34,12 +44,11 @@ demo: build
 
 test: build
 	@tools/packages.sh test
-	$(say) 'running the tests'
-	@CNI_BIN=$(CURDIR)/$(BUILT) $(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+	$(call test_on,$(CURDIR)/$(BUILT),tests)
 
 test-reference: $(VENV)/.ready
 	@tools/packages.sh test
-	@CNI_BIN=$(REFERENCE) $(VENV)/bin/python -m pytest tests/scenarios $(PYTEST_FLAGS)
+	$(call test_on,$(REFERENCE),tests/scenarios)
 
 build: build/.done
 

@@ -22,6 +22,27 @@ cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 """
 
 
+_FEATURES = {
+    "bridge VLAN filtering": "ip link add name br9 type bridge vlan_filtering 1",
+}
+"""What a kernel may lack, and a command that fails without it in an empty network namespace."""
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked with a kernel feature are skipped where it is missing."""
+    wanted = {item: marker.args[0] for item in items for marker in item.iter_markers("kernel")}
+    missing = {feature for feature in set(wanted.values()) if not _has(feature)}
+    for item, feature in wanted.items():
+        if feature in missing:
+            reason = f"this kernel has no {feature}: run under tools/uml.sh"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has(feature):
+    words = ["unshare", "--net", "sh", "-c", _FEATURES[feature]]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
 def _machine():
     done = subprocess.run(["sh", "-c", _STATE], capture_output=True, text=True, check=False)
     return done.stdout
