@@ -9,10 +9,10 @@ from cnilib.types.base import Items, Model
 class DNS(Model):
     """Resolver settings, values not interpreted."""
 
-    nameservers: Items[str] = ()
-    domain: str = ""
-    search: Items[str] = ()
-    options: Items[str] = ()
+    nameservers: Items[str] = Field(default=(), description="addresses of resolvers")
+    domain: str = Field(default="", description="local domain of short names")
+    search: Items[str] = Field(default=(), description="domains to search short names in")
+    options: Items[str] = Field(default=(), description="options of resolv.conf(5)")
 
     def __bool__(self) -> bool:
         return bool(self.nameservers or self.domain or self.search or self.options)
@@ -38,19 +38,15 @@ class IPConfig(Model):
 
 
 class Route(Model):
-    """A route of the container.
+    """A route of the container; ``table`` and ``scope`` know a real 0, so not given is None."""
 
-    ``mtu`` and ``advmss`` in bytes, ``priority`` is the metric; 0 means not given. ``table`` and
-    ``scope`` know a real 0, so not given is None.
-    """
-
-    dst: Cidr
-    gw: OptionalIp = None
-    mtu: int = 0
-    advmss: int = 0
-    priority: int = 0
-    table: int | None = None
-    scope: int | None = None
+    dst: Cidr = Field(description="destination")
+    gw: OptionalIp = Field(default=None, description="next hop; none: the gateway of the address")
+    mtu: int = Field(default=0, description="MTU of the route in bytes; 0 means not given")
+    advmss: int = Field(default=0, description="TCP MSS to advertise, bytes; 0 means not given")
+    priority: int = Field(default=0, description="metric; 0 leaves it to the kernel")
+    table: int | None = Field(default=None, description="routing table; absent means main")
+    scope: int | None = Field(default=None, description="scope as rtnetlink(7) counts them")
 
 
 class Result(Model):

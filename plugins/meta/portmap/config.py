@@ -73,7 +73,7 @@ class PortMapping(Model):
 class RuntimeConfig(Model):
     """What the runtime puts in for the capability ``portMappings``."""
 
-    port_mappings: Items[PortMapping] = ()
+    port_mappings: Items[PortMapping] = Field(default=(), description="what to publish")
 
 
 class Conf(NetConf):

@@ -25,18 +25,18 @@ Value = str | int | bool
 class RuntimeConfig(Model):
     """What the runtime puts in for the capability ``mac``."""
 
-    mac: str = ""
+    mac: str = Field(default="", description="wins over all other MACs")
 
 
 class CniArgs(Model):
     """The keys of ``args.cni`` that replace those of the configuration."""
 
     sysctl: dict[str, str] = Field(default={}, description="merged key by key")
-    mac: str | None = None
-    mtu: int | None = None
-    promisc: bool | None = None
-    allmulti: bool | None = None
-    tx_queue_length: int | None = Field(default=None, alias="txQLen")
+    mac: str | None = Field(default=None, description="replaces mac")
+    mtu: int | None = Field(default=None, description="replaces mtu")
+    promisc: bool | None = Field(default=None, description="replaces promisc")
+    allmulti: bool | None = Field(default=None, description="replaces allmulti")
+    tx_queue_length: int | None = Field(default=None, alias="txQLen", description="replaces txQLen")
 
 
 class Args(Model):
