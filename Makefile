@@ -7,6 +7,7 @@
 #   make install           ... into BINDIR, replacing files atomically
 #   make lint | check      ruff and mypy | lint and test
 #   make test-reference    the black-box scenarios on the reference plugins
+#   make bench             ADD and DEL of the default chain against the reference
 #   make docs | clean
 
 PYTHON ?= /usr/bin/python3
@@ -32,7 +33,7 @@ define test_on
 	@CNI_BIN=$(1) $(VENV)/bin/python -m pytest $(2) $(PYTEST_FLAGS)
 endef
 
-.PHONY: help demo test build install uninstall lint check test-reference docs clean setup
+.PHONY: bench help demo test build install uninstall lint check test-reference docs clean setup
 .DELETE_ON_ERROR:
 
 help:
@@ -75,6 +76,10 @@ lint: $(VENV)/.ready
 	@$(VENV)/bin/mypy
 
 check: lint test
+
+bench: build
+	@tools/packages.sh test
+	@$(VENV)/bin/python -m tests.bench.chain
 
 docs: $(VENV)/.ready
 	@$(VENV)/bin/python -m tools.docs
