@@ -11,9 +11,9 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import NamedTuple
 
 from cnilib.kernel.netns import Namespace
+from tests.lab.host import Answer
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HOST4, HOST4B, HOST6 = "192.0.2.1", "192.0.2.2", "2001:db8:2::1"
@@ -21,22 +21,6 @@ CLIENT4, CLIENT4B, CLIENT6 = "192.0.2.50", "192.0.2.51", "2001:db8:2::50"
 GATEWAY4, GATEWAY6 = "10.60.0.1", "fd60::1"
 BRIDGE = "cni-web"
 _numbers = itertools.count()
-
-
-class Outcome(NamedTuple):
-    """What one call of the plugin did."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def ok(self):
-        return self.status == 0
-
-    @property
-    def json(self):
-        return json.loads(self.stdout)
 
 
 class Container:
@@ -180,7 +164,7 @@ class Lab:
             cwd=ROOT,
             env=os.environ | {"CNI_COMMAND": command, "CNI_PATH": "/nonexistent"} | environ,
         )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        return Answer(done.returncode, done.stdout, done.stderr)
 
     def sysctl(self, key):
         return self.run("cat", f"/proc/sys/{key}").strip()

@@ -17,23 +17,6 @@ def conf(subnet="10.20.0.0/24", **keys):
     return base | keys
 
 
-@pytest.fixture
-def container(host):
-    return host.container()
-
-
-@pytest.fixture
-def outside(host):
-    """A machine behind the host: 192.0.2.9, which the host meets from 192.0.2.1."""
-    machine = host.container("outside")
-    pair = ("link", "add", "out0", "type", "veth", "peer", "name", "out0", "netns", machine.name)
-    host.run("ip", *pair)
-    for place, address in ((host, "192.0.2.1/24"), (machine, "192.0.2.9/24")):
-        place.run("ip", "address", "add", address, "dev", "out0")
-        place.run("ip", "link", "set", "out0", "up")
-    return machine
-
-
 def link(place, name):
     (found,) = place.show("link", "show", "dev", name)
     return found

@@ -16,11 +16,6 @@ def conf(**keys):
     return {"cniVersion": "1.0.0", "name": "n1", "type": "bridge", "bridge": "cbr1"} | keys
 
 
-@pytest.fixture
-def container(host):
-    return host.container()
-
-
 def vlans(host, port):
     """``VLAN: its flags`` of a port."""
     entries = json.loads(host.run("bridge", "-j", "vlan", "show", "dev", port))

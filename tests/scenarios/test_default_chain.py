@@ -17,18 +17,6 @@ def network(host):
 
 
 @pytest.fixture
-def outside(host):
-    """A machine that reaches the host at 192.0.2.1 and nothing behind it."""
-    machine = host.container("outside")
-    pair = ("link", "add", "out0", "type", "veth", "peer", "name", "out0", "netns", machine.name)
-    host.run("ip", *pair)
-    for place, address in ((host, "192.0.2.1/24"), (machine, "192.0.2.9/24")):
-        place.run("ip", "address", "add", address, "dev", "out0")
-        place.run("ip", "link", "set", "out0", "up")
-    return machine
-
-
-@pytest.fixture
 def web():
     """Start a web server in a container; it ends with the test."""
     servers = []

@@ -5,11 +5,6 @@ import pytest
 CONF = {"cniVersion": "1.0.0", "name": "loopback", "type": "loopback"}
 
 
-@pytest.fixture
-def container(host):
-    return host.container()
-
-
 def flags(container):
     (link,) = container.show("link", "show", "dev", "lo")
     return link["flags"]

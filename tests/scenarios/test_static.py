@@ -18,11 +18,6 @@ def conf(ipam, **keys):
     return {"cniVersion": "1.0.0", "name": "s", "type": "static", "ipam": ipam} | keys
 
 
-@pytest.fixture
-def container(host):
-    return host.container()
-
-
 def test_the_result_is_what_the_configuration_says(host, container):
     assert host.add(conf(BOTH), container).json == {
         "cniVersion": "1.0.0",
