@@ -207,6 +207,14 @@ class Host:
         assert answer.ok, answer
         return answer
 
+    def refused(self, conf, container=None, command="ADD", **options):
+        """The error of a call that must fail: one document, as the specification has it."""
+        answer = self.cni(command, conf, container, **options)
+        assert answer.status == 1, answer
+        assert isinstance(answer.code, int)
+        assert answer.msg
+        return answer
+
     def delete(self, conf, container, **options):
         """DEL that must succeed."""
         answer = self.cni("DEL", conf, container, **options)
