@@ -7,7 +7,14 @@ no value is converted to another JSON type.
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from cnilib.errors import CniError, ConfigError, DecodeError
@@ -18,6 +25,16 @@ M = TypeVar("M", bound="Model")
 
 Items = Annotated[tuple[T, ...], Field(strict=False)]
 """A JSON list as an immutable tuple; its items are as strict as their own type."""
+
+
+def _without_nul(path: str) -> str:
+    if "\0" in path:
+        raise ValueError(f"{path!r} is no path: it has a NUL character")
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(_without_nul)]
+"""A path as the kernel takes one."""
 
 
 class Model(BaseModel):

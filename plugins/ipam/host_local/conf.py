@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from cnilib.errors import ConfigError
 from cnilib.types.addresses import IpOrCidr, OptionalCidr, OptionalIp
-from cnilib.types.base import Items, Model
+from cnilib.types.base import FilePath, Items, Model
 from cnilib.types.config import NetConf
 from cnilib.types.result import Route
 from plugins.ipam.host_local.ranges import Range, RangeSet, refuse_overlap
@@ -57,7 +57,7 @@ RangeSets = Items[Items[RangeConf]]
 class LeaseIpam(Model):
     """Where the leases are."""
 
-    data_dir: str = Field(
+    data_dir: FilePath = Field(
         default=DEFAULT_DATA_DIR, description="parent of the directory of each network's leases"
     )
 
@@ -66,7 +66,9 @@ class HostLocalIpam(LeaseIpam, RangeConf):
     """The ``ipam`` section; ``subnet`` and its neighbours are a range set of their own."""
 
     ranges: RangeSets = Field(default=(), description="range sets; each gives one address")
-    resolv_conf: str = Field(default="", description="resolv.conf to copy the dns settings from")
+    resolv_conf: FilePath = Field(
+        default="", description="resolv.conf to copy the dns settings from"
+    )
     routes: Items[Route] = Field(default=(), description="routes, copied to the result")
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from cnilib import jsontext
 from cnilib.errors import ConfigError
 from cnilib.types.addresses import parse_mac
-from cnilib.types.base import Model
+from cnilib.types.base import FilePath, Model
 from cnilib.types.config import NetConf
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class TeardownConf(NetConf):
     tx_queue_length: int | None = Field(
         default=None, alias="txQLen", description="length of the transmit queue in packets"
     )
-    data_directory: str = Field(
+    data_directory: FilePath = Field(
         default="", alias="dataDir", description=f"where old values are kept ({DATA_DIR})"
     )
     runtime_config: RuntimeConfig = RuntimeConfig()

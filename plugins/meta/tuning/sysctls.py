@@ -64,9 +64,9 @@ def path_of(name: str, ifname: str) -> str:
     slashes = 0 <= name.find("/") < (name.find(".") if "." in name else len(name))
     path = name if slashes else name.replace(".", "/")
     path = os.path.normpath(_ROOT + path.replace("IFNAME", ifname, 1))
-    if not path.startswith(_NET):
+    if not path.startswith(_NET) or "\0" in path:
         raise ConfigError(
-            f"invalid net sysctl key: {name} is not below net, and tuning sets no others"
+            f"invalid net sysctl key: {name!r} is not below net, and tuning sets no others"
         )
     return path.removeprefix(_ROOT)
 
