@@ -14,7 +14,7 @@ from PyInstaller.building.utils import get_code_object, replace_filename_in_code
 from PyInstaller.depend.bindepend import resolve_library_path
 
 from plugins.registry import PLUGINS
-from tools.freeze import archive
+from tools.freeze import archive, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Entry = tuple[str, str, str]
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_STAND_IN = os.path.join(_HERE, "stand_in.py")
 _BOOT = os.path.join(_HERE, "boot.py")
 _NETFILTER_LIBRARY = "libnftables.so.1"
 
@@ -30,32 +31,31 @@ NEVER_USED = [
     *("_codecs_cn", "_codecs_hk", "_codecs_iso2022", "_codecs_jp", "_codecs_kr", "_codecs_tw"),
     *("_distutils_hack", "_multibytecodec", "_ssl", "bdb", "bz2", "cmd", "curses", "distutils"),
     *("doctest", "dotenv", "email_validator", "eval_type_backport", "ftplib", "http", "lzma"),
-    *("mypy", "nftables.schema", "pdb", "pydantic._hypothesis_plugin", "pydantic.mypy"),
-    *("pydantic.v1", "pydoc", "readline", "rich", "setuptools", "sqlite3", "ssl", "test"),
-    *("tkinter", "tzdata", "unittest", "xml", "xmlrpc"),
+    *("annotated_types", "mypy", "nftables.schema", "pdb", "pydantic"),
+    *("pydantic_core.core_schema", "pydoc", "readline", "rich", "setuptools", "sqlite3", "ssl"),
+    *("test", "tkinter", "typing_extensions", "typing_inspection", "tzdata", "unittest", "xml"),
+    *("xmlrpc",),
 ]
 """What the libraries import for features that no plugin has."""
-
-PYDANTIC = [
-    *("pydantic._internal._validators", "pydantic.aliases", "pydantic.annotated_handlers"),
-    *("pydantic.config", "pydantic.errors", "pydantic.fields", "pydantic.functional_serializers"),
-    *("pydantic.functional_validators", "pydantic.json_schema", "pydantic.main"),
-    *("pydantic.networks", "pydantic.root_model", "pydantic.type_adapter", "pydantic.types"),
-    *("pydantic.version", "pydantic.warnings", "pydantic_core.core_schema"),
-]
-"""What pydantic imports by name at run time, where an analysis of the source cannot see it."""
 
 REPLACED = {
     # imports every protocol it has, 300 ms; we name the submodules that we need
     "pyroute2": "",
     # pyroute2's configuration takes these three names from it, for features that we do not use
     "multiprocessing": "Pipe = Process = Queue = None\n",
-    # searches the installed distributions for plugins of pydantic; the frozen suite has neither
-    "pydantic.plugin._loader": "def get_plugins():\n    return ()\n",
+    # the compiled core alone; the package around it is for building schemas
+    "pydantic_core": (
+        "from pydantic_core._pydantic_core import (\n"
+        "    PydanticKnownError, SchemaValidator, ValidationError\n"
+        ")\n"
+    ),
+    # the schemas know the names already
+    "pydantic.alias_generators": "to_camel = None\n",
 }
 """Modules whose source is another one in the frozen suite."""
 
 _ENCODINGS = {"aliases", "ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16"}
+_PACKAGES = {"pydantic", "pydantic_core", "pyroute2"}
 _BEFORE_BOOT = {"encodings", "encodings.aliases", "encodings.utf_8"}
 
 
@@ -74,9 +74,8 @@ class Recipe:
             hiddenimports=[
                 "plugins.launch",
                 *(module for module, _ in PLUGINS.values()),
-                *PYDANTIC,
+                "pydantic_core._pydantic_core",
             ],
-            hookspath=[os.path.join(_HERE, "hooks")],
             excludes=[*NEVER_USED, *_replaceable_by_builtins()],
             binaries=[(_library(_NETFILTER_LIBRARY), ".")],
             optimize=2,
@@ -108,10 +107,11 @@ class Recipe:
         modules = archive.read_base_library(base)
         modules |= {name: _compiled(name, source) for name, source, _ in found.pure}
         modules = {name: module for name, module in modules.items() if _is_wanted(name)}
-        for name, source in REPLACED.items():
-            if name in modules:
-                code = compile(source, f"{name.replace('.', '/')}.py", "exec", optimize=2)
-                modules[name] = (modules[name][0], code)
+        with open(_STAND_IN, encoding="utf-8") as file:
+            own = {"pydantic": file.read(), "pydantic._schemas": schemas.source()}
+        for name, source in (REPLACED | own).items():
+            code = compile(source, f"{name.replace('.', '/')}.py", "exec", optimize=2)
+            modules[name] = (name in _PACKAGES, code)
         extensions = {
             _module_name(place): place for place, _, kind in found.binaries if kind == "EXTENSION"
         }

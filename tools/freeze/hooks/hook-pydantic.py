@@ -1,3 +1,0 @@
-"""Takes precedence over the community hook, which collects every submodule of pydantic."""
-
-hiddenimports: list[str] = []
