@@ -14,7 +14,7 @@ PYTHON ?= /usr/bin/python3
 BINDIR ?= /opt/cni/bin
 DESTDIR ?=
 REFERENCE ?= /usr/lib/cni
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= -n auto
 
 VENV := .venv
 SOURCES := $(shell find cnilib plugins tools/freeze -name '*.py') build.spec

@@ -58,9 +58,8 @@ def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
             complete = _restore(container, req.ifname, saved)
     elif container is not None:
         container.close()
-    with errors:
-        if complete:
-            backup.remove(conf.data_dir, req.attachment)
+    if complete:
+        backup.remove(conf.data_dir, req.attachment)
 
 
 def check(req: "Request", conf: Conf) -> None:

@@ -10,6 +10,7 @@ import os
 from typing import NamedTuple
 
 from cnilib.errors import IoError
+from cnilib.log import warn
 from cnilib.store import ensure_directory, read_file, remove_file, write_atomic
 from plugins.meta.tuning.config import Value
 
@@ -73,12 +74,11 @@ def find(data_dir: str, attachment: "Attachment") -> Backup | None:
 
 
 def remove(data_dir: str, attachment: "Attachment") -> None:
-    """Delete the attachment's file, if there is one.
-
-    Raises:
-        IoError: it cannot be deleted.
-    """
-    remove_file(_path(data_dir, attachment))
+    """Delete the attachment's file, if there is one; DEL must not fail for it (tuning.md 4)."""
+    try:
+        remove_file(_path(data_dir, attachment))
+    except IoError as error:
+        warn(f"tuning: {error.msg}")
 
 
 def collect(data_dir: str, network: str, valid: "ValidAttachments", errors: "ErrorList") -> None:
