@@ -10,6 +10,7 @@ environment are answered without loading what only real work needs.
 """
 
 import os
+import sys
 import time
 
 from cnilib.errors import CniError, NetnsError, TryAgain, as_cni_error
@@ -258,6 +259,4 @@ def _write(descriptor: int, data: bytes) -> int:
 def _show_bug(failure: Exception) -> None:
     """An error without a CNI code is a defect of ours: its traceback goes to stderr."""
     if not isinstance(failure, (CniError, OSError)):
-        import traceback
-
-        _write(_STDERR, "".join(traceback.format_exception(failure)).encode("utf-8", "replace"))
+        sys.__excepthook__(type(failure), failure, failure.__traceback__)

@@ -7,6 +7,7 @@ start more than reading it. ``base_library.zip`` holds what the interpreter impo
 
 import marshal
 import zipfile
+from importlib.util import MAGIC_NUMBER
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ def read_base_library(path: str) -> "dict[str, tuple[bool, CodeType]]":
     return modules
 
 
-def write_base_library(path: str, source: str, keep: "set[str]") -> None:
-    """Copy the modules ``keep`` of a base_library.zip, stored: its directory is read each start."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
-        for entry in sorted(old.namelist()):
-            name = entry.removesuffix(".pyc").removesuffix("/__init__").replace("/", ".")
-            if name in keep:
-                new.writestr(zipfile.ZipInfo(entry), old.read(entry))
+def write_base_library(path: str, modules: "Mapping[str, tuple[bool, CodeType]]") -> None:
+    """A base_library.zip, stored and as small as can be: its directory is read in each start."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, (is_package, code) in sorted(modules.items()):
+            place = f"{name.replace('.', '/')}{'/__init__' * is_package}.pyc"
+            header = MAGIC_NUMBER.ljust(_PYC_HEADER, b"\0")
+            archive.writestr(zipfile.ZipInfo(place), header + marshal.dumps(code))

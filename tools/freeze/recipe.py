@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Entry = tuple[str, str, str]
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_STAND_IN = os.path.join(_HERE, "stand_in.py")
+_INSTEAD = os.path.join(_HERE, "instead")
 _BOOT = os.path.join(_HERE, "boot.py")
 _NETFILTER_LIBRARY = "libnftables.so.1"
 
@@ -37,22 +37,6 @@ NEVER_USED = [
     *("xmlrpc",),
 ]
 """What the libraries import for features that no plugin has."""
-
-REPLACED = {
-    # imports every protocol it has, 300 ms; we name the submodules that we need
-    "pyroute2": "",
-    # pyroute2's configuration takes these three names from it, for features that we do not use
-    "multiprocessing": "Pipe = Process = Queue = None\n",
-    # the compiled core alone; the package around it is for building schemas
-    "pydantic_core": (
-        "from pydantic_core._pydantic_core import (\n"
-        "    PydanticKnownError, SchemaValidator, ValidationError\n"
-        ")\n"
-    ),
-    # the schemas know the names already
-    "pydantic.alias_generators": "to_camel = None\n",
-}
-"""Modules whose source is another one in the frozen suite."""
 
 _ENCODINGS = {"aliases", "ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16"}
 _PACKAGES = {"pydantic", "pydantic_core", "pyroute2"}
@@ -107,17 +91,13 @@ class Recipe:
         modules = archive.read_base_library(base)
         modules |= {name: _compiled(name, source) for name, source, _ in found.pure}
         modules = {name: module for name, module in modules.items() if _is_wanted(name)}
-        with open(_STAND_IN, encoding="utf-8") as file:
-            own = {"pydantic": file.read(), "pydantic._schemas": schemas.source()}
-        for name, source in (REPLACED | own).items():
-            code = compile(source, f"{name.replace('.', '/')}.py", "exec", optimize=2)
-            modules[name] = (name in _PACKAGES, code)
+        modules |= {name: _code(name, source) for name, source in _instead().items()}
         extensions = {
             _module_name(place): place for place, _, kind in found.binaries if kind == "EXTENSION"
         }
         modules_file, base_library = self._path("modules.bin"), self._path("base.zip")
         archive.write_archive(modules_file, modules, extensions)
-        archive.write_base_library(base_library, base, _BEFORE_BOOT)
+        archive.write_base_library(base_library, {name: modules[name] for name in _BEFORE_BOOT})
         return modules_file, base_library
 
     def _build_id(self) -> str:
@@ -155,6 +135,21 @@ def _compiled(name: str, source: str | None) -> "tuple[bool, CodeType]":
     file = name.replace(".", "/") + ("/__init__.py" if is_package else ".py")
     code = get_code_object(name, source, optimize=2)
     return is_package, replace_filename_in_code_object(code, file)
+
+
+def _instead() -> dict[str, str]:
+    """Module name -> its source in the frozen suite, for those that are not the real ones."""
+    sources = {"pydantic._schemas": schemas.source()}
+    for file_name in sorted(os.listdir(_INSTEAD)):
+        if file_name.endswith(".py"):
+            with open(os.path.join(_INSTEAD, file_name), encoding="utf-8") as file:
+                sources[file_name.removesuffix(".py")] = file.read()
+    return sources
+
+
+def _code(name: str, source: str) -> "tuple[bool, CodeType]":
+    file = f"{name.replace('.', '/')}.py"
+    return name in _PACKAGES, compile(source, file, "exec", optimize=2)
 
 
 def _is_wanted(name: str) -> bool:

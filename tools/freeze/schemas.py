@@ -1,4 +1,4 @@
-"""Taking the schemas of all models at build time, for ``stand_in.py`` to use at run time.
+"""Taking the schemas of all models at build time, for ``instead/pydantic.py`` to use at run time.
 
 A schema is what pydantic hands to its compiled core: dictionaries and lists, with the classes and
 functions of the suite in between. Those are written as references, ``(..., module, path, False)``;

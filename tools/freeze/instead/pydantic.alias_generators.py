@@ -1,0 +1,3 @@
+"""The prepared schemas know the JSON names already."""
+
+to_camel = None
