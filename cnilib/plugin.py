@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cnilib.types.result import Result
 
     C = TypeVar("C", bound=NetConf)
+    Leave = Callable[[int], NoReturn]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
@@ -145,16 +146,17 @@ def serve(
     load: "Callable[[], Plugin]",
     environ: dict[str, str],
     builtin: "Callable[[str], Builtin | None]",
+    leave: "Leave" = os._exit,
 ) -> "NoReturn":
-    """Answer one invocation and end the process.
+    """Answer one invocation and end the process by ``leave``.
 
-    Ends by ``os._exit``: tearing an interpreter down takes longer than most plugins work.
+    That is ``os._exit``: tearing an interpreter down takes longer than most plugins work.
     """
     command = environ.get("CNI_COMMAND", "")
     if not command:
-        os._exit(_write(_STDERR, about_text(name, oldest).encode()))
+        leave(_write(_STDERR, about_text(name, oldest).encode()))
     if command == "VERSION":
-        os._exit(_write(_STDOUT, version_document(oldest).encode()))
+        leave(_write(_STDOUT, version_document(oldest).encode()))
     stdout, started = _claim_stdout(), time.monotonic()
     document, network = b"", ""
     failure: CniError | None = None
@@ -174,7 +176,7 @@ def serve(
         from cnilib import calllog
 
         calllog.record(environ, name, network, time.monotonic() - started, failure)
-    os._exit(_write(stdout, document) or int(failure is not None))
+    leave(_write(stdout, document) or int(failure is not None))
 
 
 def error_document(error: CniError) -> bytes:

@@ -1,4 +1,4 @@
-"""What every executable of the suite runs first: find out which plugin it is, and serve the call.
+"""What every executable of the suite runs first: ask cnid to run the plugin, else run it here.
 
 From source: ``python -m plugins.launch bridge`` with the CNI variables in the environment.
 """
@@ -6,6 +6,7 @@ From source: ``python -m plugins.launch bridge`` with the CNI variables in the e
 import os
 import sys
 
+from cnilib.cnid.client import hand_over
 from cnilib.plugin import answer, serve
 from plugins.registry import PLUGINS
 
@@ -13,9 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from cnilib.plugin import Plugin
+    from cnilib.plugin import Leave, Plugin
     from cnilib.request import Builtin, Request
 
+_ANSWERED_HERE = {"", "VERSION"}
 _LARGEST = 1 << 20
 """Bytes; our executables are far smaller."""
 
@@ -30,8 +32,18 @@ def run(name: str) -> "NoReturn":
     if name not in PLUGINS:
         sys.stderr.write(f"{name} is no plugin of this suite; it has: {', '.join(PLUGINS)}\n")
         os._exit(1)
+    build = build_id()
+    if build and os.environ.get("CNI_COMMAND", "") not in _ANSWERED_HERE:
+        status = hand_over(build, name)
+        if status is not None:
+            os._exit(status)
+    run_here(name, os._exit)
+
+
+def run_here(name: str, leave: "Leave") -> "NoReturn":
+    """Serve one invocation in this process; ``leave`` ends it with a status."""
     _, oldest = PLUGINS[name]
-    serve(name, oldest, lambda: load(name), dict(os.environ), builtin)
+    serve(name, oldest, lambda: load(name), dict(os.environ), builtin, leave)
 
 
 def load(name: str) -> "Plugin":
@@ -55,13 +67,18 @@ def builtin(path: str) -> "Builtin | None":
     return call
 
 
+def build_id() -> str:
+    """The name of the runtime directory, which differs from build to build; "" from source."""
+    return os.path.basename(getattr(sys, "_MEIPASS", ""))
+
+
 def _is_of_this_build(path: str) -> bool:
-    """Each executable names the runtime directory of its build; from source there is none."""
-    runtime = os.path.basename(getattr(sys, "_MEIPASS", ""))
-    if not runtime or os.stat(path).st_size > _LARGEST:
+    """Each executable names the runtime directory of its build."""
+    build = build_id()
+    if not build or os.stat(path).st_size > _LARGEST:
         return False
     with open(path, "rb") as file:
-        return runtime.encode() in file.read()
+        return build.encode() in file.read()
 
 
 if __name__ == "__main__":

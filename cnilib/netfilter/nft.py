@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_LIBRARY = "libnftables.so.1"
 _TRIES = 10
 _PAUSE = (0.005, 0.1)
 _BUSY = (
@@ -40,6 +41,20 @@ class _Context:
     """The one libnftables context of this process."""
 
     nft: "Any" = None
+
+
+def load() -> None:
+    """Have the library in memory, for processes that are forked off this one.
+
+    No context is made: its socket would belong to this process and its network namespace.
+    """
+    import ctypes
+    from contextlib import suppress
+
+    with suppress(ImportError, OSError):  # whoever needs it will be told
+        import nftables  # noqa: F401 - kept loaded
+
+        ctypes.CDLL(_LIBRARY)
 
 
 def run(text: str) -> None:

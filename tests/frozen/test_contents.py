@@ -37,7 +37,7 @@ def modules(runtime):
 
 
 def test_one_executable_for_each_plugin_and_one_runtime_directory(suite, runtime):
-    assert {entry.name for entry in suite.iterdir()} == {*PLUGINS, runtime.name}
+    assert {entry.name for entry in suite.iterdir()} == {*PLUGINS, "cnid", runtime.name}
     assert {runtime_of(str(suite / name)) for name in PLUGINS} == {runtime.name}
 
 
@@ -58,7 +58,7 @@ def test_no_runtime_hook_and_no_bootstrap_of_pyinstaller_runs(suite):
             for entry, (*_, kind) in CArchiveReader(str(suite / name)).toc.items()
             if kind in "sm"
         }
-        assert code == {"boot", f"plugin-{name}"}
+        assert code == {"boot", f"program-{name}"}
 
 
 def test_every_plugin_is_inside(modules):

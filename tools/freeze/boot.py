@@ -59,6 +59,10 @@ class Modules:
             spec.submodule_search_locations = [directory]
         return spec
 
+    def names(self) -> list[str]:
+        """All modules of the archive."""
+        return list(self._index)
+
     def create_module(self, spec: ModuleSpec) -> None:
         """An ordinary module object."""
 

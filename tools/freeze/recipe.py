@@ -50,13 +50,20 @@ class Recipe:
     """
 
     def __init__(self, root: str, work: str, analysis: "Callable[..., Any]") -> None:
-        self.plugins = list(PLUGINS)
+        self.programs = {
+            name: f"from plugins.launch import run\nrun({name!r})\n" for name in PLUGINS
+        }
+        self.programs["cnid"] = (
+            "import sys\nfrom plugins.server import main\nsys.exit(main(sys.argv[1:]))\n"
+        )
         self._work = work
         found = analysis(
             [_BOOT],
             pathex=[root],
             hiddenimports=[
                 "plugins.launch",
+                "plugins.server",
+                "cnilib.cnid.server",
                 *(module for module, _ in PLUGINS.values()),
                 "pydantic_core._pydantic_core",
             ],
@@ -72,17 +79,17 @@ class Recipe:
         ]
         self.runtime_directory = f"cni-runtime-{self._build_id()}"
 
-    def bootstrap(self, plugin: str) -> "list[Entry]":
-        """What an executable itself holds: boot.py, its plugin's name, and nothing else."""
-        script = self._path(f"{plugin}.py")
+    def bootstrap(self, program: str) -> "list[Entry]":
+        """What an executable itself holds: boot.py, what to run, and nothing else."""
+        script = self._path(f"{program}.py")
         with open(script, "w", encoding="utf-8") as file:
-            file.write(f"from plugins.launch import run\nrun({plugin!r})\n")
+            file.write(self.programs[program])
         no_modules = self._path("empty.pyz")  # the boot loader insists on one
         with open(no_modules, "wb"):
             pass
         return [
             ("boot", _BOOT, "PYSOURCE-2"),
-            (f"plugin-{plugin}", script, "PYSOURCE-2"),
+            (f"program-{program}", script, "PYSOURCE-2"),
             ("PYZ.pyz", no_modules, "PYZ"),
         ]
 
@@ -102,7 +109,7 @@ class Recipe:
 
     def _build_id(self) -> str:
         """The same for the same contents; two builds that differ can lie side by side."""
-        digest = hashlib.sha256(repr(self.plugins).encode())
+        digest = hashlib.sha256(repr(self.programs).encode())
         sources = sorted(source for _, source, _ in self.contents)
         for path in (*sources, _BOOT):
             with open(path, "rb") as file:

@@ -106,6 +106,13 @@ class BaseModel:
         return f"{type(self).__name__}({fields})"
 
 
+def prepare() -> None:
+    """Make the validators of all models now, for children that are to find them made."""
+    for name in SCHEMAS:
+        module, _, path = name.partition(":")
+        _resolved((..., module, path, False))._own_validator()  # noqa: SLF001
+
+
 def _name(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 

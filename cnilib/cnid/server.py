@@ -1,0 +1,215 @@
+"""The server of cnid: accept, fork, and let the child become the caller's plugin.
+
+The parent holds no state: it never waits for a child, and a child needs nothing of the parent. When
+the parent is killed, the calls that it has accepted come to their end.
+"""
+
+import ctypes
+import fcntl
+import gc
+import marshal
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+
+from cnilib.cnid import DESCRIPTORS, GO, LARGEST, READY, SOCKET
+from cnilib.log import warn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    Leave = Callable[[int], NoReturn]
+
+_BACKLOG = 1024
+_PATIENCE = 1.0
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+_F_SETSIG, _F_SETOWN, _O_ASYNC = 10, 8, 0o20000
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+_NAMESPACES = ("user", "pid")
+"""Of these the child cannot adopt the caller's, so they must be our own already."""
+
+
+class Server:
+    """Runs calls in children by ``run(plugin, leave)``; ``build`` is whose calls it takes."""
+
+    def __init__(self, build: str, run: "Callable[[str, Leave], NoReturn]") -> None:
+        self._build, self._run = build, run
+        self._own_socket = False
+        self._program = _identity(sys.executable)
+
+    def serve(self, idle_seconds: float | None) -> None:
+        """Serve until SIGTERM, until nobody has called for so long, or until we are replaced.
+
+        Raises:
+            OSError: the socket cannot be made; for example another cnid is running.
+        """
+        listening = self._listen()
+        ended, ending = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(ending)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _wake_up)
+        gc.collect()
+        gc.freeze()  # children share these pages as long as nobody counts what is on them
+        try:
+            self._loop(listening, ended, idle_seconds)
+        finally:
+            if self._own_socket:
+                os.unlink(SOCKET)
+            listening.close()
+
+    def _loop(self, listening: socket.socket, ended: int, idle_seconds: float | None) -> None:
+        poll = select.poll()
+        poll.register(listening, select.POLLIN)
+        poll.register(ended, select.POLLIN)
+        patience = None if idle_seconds is None else idle_seconds * 1000
+        while ready := poll.poll(patience):
+            if any(descriptor == ended for descriptor, _ in ready):
+                return
+            connection, _ = listening.accept()
+            with connection:
+                if _identity(sys.executable) != self._program:
+                    return  # our files were replaced: the new ones are asked from now on
+                self._take(listening, connection)
+
+    def _listen(self) -> socket.socket:
+        """The socket systemd passed, else our own."""
+        if os.environ.pop("LISTEN_PID", "") == str(os.getpid()):
+            os.environ.pop("LISTEN_FDS", None)
+            listening = socket.socket(fileno=_FIRST_PASSED)
+            listening.set_inheritable(False)
+            return listening
+        os.makedirs(os.path.dirname(SOCKET), mode=0o700, exist_ok=True)
+        os.chmod(os.path.dirname(SOCKET), 0o700)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        _remove_stale(SOCKET)
+        umask = os.umask(0o177)
+        try:
+            listening.bind(SOCKET)
+        finally:
+            os.umask(umask)
+        listening.listen(_BACKLOG)
+        self._own_socket = True
+        return listening
+
+    def _take(self, listening: socket.socket, connection: socket.socket) -> None:
+        """Fork a child for a caller that may be served; anybody else just loses the connection."""
+        if not _may_call(connection):
+            return
+        try:
+            child = os.fork()
+        except OSError as error:
+            warn(f"cnid: cannot fork: {error}")
+            return
+        if child == 0:
+            try:
+                listening.close()
+                self._become(connection)
+            except Exception as error:  # noqa: BLE001 - the caller sees a lost connection
+                warn(f"cnid: {error!r}")
+            finally:
+                os._exit(1)
+
+    def _become(self, connection: socket.socket) -> None:
+        """In the child: take the caller's place and run the plugin."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        connection.settimeout(_PATIENCE)
+        request, descriptors, _, _ = socket.recv_fds(connection, LARGEST, DESCRIPTORS)
+        if not request or len(descriptors) != DESCRIPTORS:
+            return
+        build, plugin, environ, umask = marshal.loads(request)  # noqa: S302 - root's, same build
+        if build != self._build:
+            return
+        connection.send(READY)
+        if connection.recv(1) != GO:
+            return
+        connection.settimeout(None)
+        _adopt(descriptors, environ, umask)
+        _end_with(connection)
+
+        def leave(status: int) -> "NoReturn":
+            fcntl.fcntl(connection, fcntl.F_SETFL, 0)
+            connection.send(bytes([status]))
+            os._exit(0)
+
+        self._run(plugin, leave)
+
+
+def _wake_up(_signal: int, _frame: object) -> None:
+    """A handler that returns, so that the wake-up descriptor is written to."""
+
+
+def _may_call(connection: socket.socket) -> bool:
+    """Root, in our own user and pid namespaces."""
+    option = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, user, _ = _CREDENTIALS.unpack(option)
+    if user != 0:
+        return False
+    try:
+        return all(
+            os.path.samestat(os.stat(f"/proc/{pid}/ns/{kind}"), os.stat(f"/proc/self/ns/{kind}"))
+            for kind in _NAMESPACES
+        )
+    except OSError:
+        return False
+
+
+def _adopt(descriptors: list[int], environ: dict[bytes, bytes], umask: int) -> None:
+    """The caller's standard streams, namespaces, directory, mask and environment become ours."""
+    *streams, network, mounts, directory = descriptors
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+    for kind, descriptor in (("mnt", mounts), ("net", network)):
+        if not os.path.samestat(os.fstat(descriptor), os.stat(f"/proc/self/ns/{kind}")):
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.setns(descriptor, 0) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, f"cannot enter the caller's {kind} namespace")
+    os.fchdir(directory)
+    os.umask(umask)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    os.environb.clear()
+    os.environb.update(environ)
+
+
+def _end_with(connection: socket.socket) -> None:
+    """Get SIGTERM when the caller goes away (F_SETSIG of fcntl(2); it sends nothing any more)."""
+    fcntl.fcntl(connection, _F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(connection, _F_SETOWN, os.getpid())
+    fcntl.fcntl(connection, fcntl.F_SETFL, _O_ASYNC)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more.
+
+    Raises:
+        FileExistsError: somebody does.
+    """
+    asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        asking.connect(path)
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        os.unlink(path)
+        return
+    finally:
+        asking.close()
+    raise FileExistsError(f"another cnid listens on {path}")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What changes when a file is replaced."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
