@@ -61,6 +61,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--from-source", action="store_true", help="run the plugins without building them"
     )
+    parser.addoption(
+        "--with-cnid", action="store_true", help="run the plugin server on every throw-away host"
+    )
+
+
+def pytest_configure(config):
+    Host.with_cnid = config.getoption("with_cnid")
 
 
 @pytest.fixture(scope="session")

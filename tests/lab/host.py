@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import subprocess
+import time
 from typing import NamedTuple
 
 _SETUP = """
@@ -92,8 +93,12 @@ class Host:
     ``binaries`` is the directory of plugins it has.
     """
 
+    with_cnid = False
+    """Whether hosts run cnid; ``pytest --with-cnid`` sets it."""
+
     def __init__(self, binaries):
         self.binaries = str(binaries)
+        self._cnid = None
         self._holder = subprocess.Popen(
             [*("unshare", "--net", "--mount", "--propagation", "private"), "sh", "-c", _SETUP],
             stdin=subprocess.DEVNULL,
@@ -103,9 +108,22 @@ class Host:
         if self._holder.stdout.readline() != "ready\n":
             self.close()
             raise RuntimeError("cannot make namespaces: root is needed")
+        if self.with_cnid:
+            self._cnid = self._start_cnid()
+
+    def _start_cnid(self):
+        process = subprocess.Popen(self.command(f"{self.binaries}/cnid"), stdin=subprocess.DEVNULL)
+        for _ in range(100):
+            if self.try_run("test", "-S", "/run/cni/cnid/socket").returncode == 0:
+                return process
+            time.sleep(0.05)
+        raise RuntimeError("cnid does not start")
 
     def close(self):
         """End the holder; the kernel removes the rest."""
+        if self._cnid:
+            self._cnid.terminate()
+            self._cnid.wait()
         self._holder.kill()
         self._holder.wait()
         self._holder.stdout.close()
