@@ -104,3 +104,9 @@ def host(binaries):
     throw_away = Host(binaries)
     yield throw_away
     throw_away.close()
+
+
+@pytest.fixture
+def container(host):
+    """An empty container of the host."""
+    return host.container()

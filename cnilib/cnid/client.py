@@ -7,7 +7,7 @@ import marshal
 import os
 import sys
 
-from cnilib.cnid import GO, LARGEST, READY, SOCKET
+from cnilib.cnid import LARGEST, READY, SOCKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,39 +35,39 @@ def hand_over(build: str, plugin: str) -> int | None:
 
 
 def _converse(connection: "socket", build: str, plugin: str) -> int | None:
+    opened: list[int] = []
     try:
+        request = _request(plugin)
+        opened.extend(os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in _PLACES)
         connection.settimeout(_PATIENCE)
         connection.connect(SOCKET)
-        if not _send_request(connection, build, plugin) or connection.recv(1) != READY:
+        connection.send(build.encode())
+        if len(request) > LARGEST or connection.recv(1) != READY:
             return None
+        _send(connection, request, (0, 1, 2, *opened))
     except OSError:
         return None
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
     try:
         connection.settimeout(None)
-        connection.send(GO)
         status = connection.recv(1)
     except OSError:
         status = b""
     return status[0] if status else _report_loss(plugin)
 
 
-def _send_request(connection: "socket", build: str, plugin: str) -> bool:
+def _request(plugin: str) -> bytes:
+    os.umask(umask := os.umask(0o077))
+    return marshal.dumps((plugin, dict(os.environb), umask))
+
+
+def _send(connection: "socket", request: bytes, descriptors: tuple[int, ...]) -> None:
     import _socket
 
-    os.umask(umask := os.umask(0o077))
-    request = marshal.dumps((build, plugin, dict(os.environb), umask))
-    if len(request) > LARGEST:
-        return False
-    opened: list[int] = []
-    try:
-        opened.extend(os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in _PLACES)
-        descriptors = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2, *opened))
-        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)
-        connection.sendmsg([request], [rights])
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-    return True
+    numbers = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
+    connection.sendmsg([request], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
 
 
 def _report_loss(plugin: str) -> int:

@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 
-from cnilib.cnid import DESCRIPTORS, GO, LARGEST, READY, SOCKET
+from cnilib.cnid import DESCRIPTORS, LARGEST, READY, SOCKET
 from cnilib.log import warn
 
 TYPE_CHECKING = False
@@ -121,15 +121,13 @@ class Server:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         connection.settimeout(_PATIENCE)
+        if connection.recv(LARGEST).decode() != self._build:
+            return
+        connection.send(READY)
         request, descriptors, _, _ = socket.recv_fds(connection, LARGEST, DESCRIPTORS)
         if not request or len(descriptors) != DESCRIPTORS:
             return
-        build, plugin, environ, umask = marshal.loads(request)  # noqa: S302 - root's, same build
-        if build != self._build:
-            return
-        connection.send(READY)
-        if connection.recv(1) != GO:
-            return
+        plugin, environ, umask = marshal.loads(request)  # noqa: S302 - root's, of the same build
         connection.settimeout(None)
         _adopt(descriptors, environ, umask)
         _end_with(connection)

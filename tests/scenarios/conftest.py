@@ -20,12 +20,6 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def container(host):
-    """An empty container of the host."""
-    return host.container()
-
-
-@pytest.fixture
 def outside(host):
     """A machine that reaches the host at 192.0.2.1 and nothing behind it."""
     machine = host.container("outside")
