@@ -6,7 +6,6 @@ From source: ``python -m plugins.launch bridge`` with the CNI variables in the e
 import os
 import sys
 
-from cnilib.cnid.client import hand_over
 from cnilib.plugin import answer, serve
 from plugins.registry import PLUGINS
 
@@ -34,6 +33,8 @@ def run(name: str) -> "NoReturn":
         os._exit(1)
     build = build_id()
     if build and os.environ.get("CNI_COMMAND", "") not in _ANSWERED_HERE:
+        from cnilib.cnid.client import hand_over
+
         status = hand_over(build, name)
         if status is not None:
             os._exit(status)

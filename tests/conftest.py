@@ -17,7 +17,7 @@ _STATE = """
 ip -o link; ip -o address | sed "s/valid_lft.*//"
 ip route show table all; ip -6 route show table all
 ip rule; ls -A /run/cni /var/lib/cni
-ls -A /run/netns | grep -Ev "^(cnitest-|pm[0-9])"  # those of tests that run beside us
+ls -A /run/netns | grep -v "^cnitest-"  # those of tests that run beside us
 nft list ruleset | sed "s/counter packets.*bytes [0-9]*//"
 cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 """
@@ -46,7 +46,7 @@ def _has(feature):
 
 def _machine():
     done = subprocess.run(["sh", "-c", _STATE], capture_output=True, text=True, check=False)
-    return done.stdout
+    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="session", autouse=True)

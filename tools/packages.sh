@@ -17,7 +17,7 @@ fedora_demo="iproute iputils nftables util-linux procps-ng"
 debian_test="$debian_demo iptables conntrack strace kmod"
 fedora_test="$fedora_demo iptables-nft conntrack-tools strace kmod"
 # real runtimes, the reference plugins, another kernel: a test that misses one is skipped and says so
-debian_wish="containernetworking-plugins containerd runc podman busybox-static user-mode-linux lksctp-tools"
+debian_wish="containernetworking-plugins containerd runc podman busybox-static user-mode-linux gcc libc6-dev lksctp-tools"
 fedora_wish="containernetworking-plugins containerd runc podman busybox lksctp-tools"
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }

@@ -3,13 +3,19 @@
 # kernel lacks, such as bridges with VLAN filtering. Nothing of the machine but files is shared, and
 # none of its files is changed by booting.
 #
-#   tools/uml.sh COMMAND ARGUMENT ...     needs user-mode-linux, kmod and busybox-static (Debian)
+#   tools/uml.sh COMMAND ARGUMENT ...     needs user-mode-linux, kmod and busybox-static (Debian),
+#                                         on processors with AMX also gcc
 set -eu
 
 command -v linux.uml >/dev/null || { echo "no linux.uml: install user-mode-linux" >&2; exit 69; }
 version=$(ls /usr/lib/uml/modules | head -n 1)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+preload=
+if grep -qw amx_tile /proc/cpuinfo; then
+    preload=$scratch/xstate.so
+    cc -O2 -shared -fPIC -o "$preload" "$(dirname "$0")/uml_xstate.c" || exit 69
+fi
 
 # the command as words of a shell script
 for word in "$@"; do printf "'%s' " "$(printf %s "$word" | sed "s/'/'\\\\''/g")"; done >"$scratch/command"
@@ -33,7 +39,7 @@ busybox poweroff -f
 INIT
 printf '#!/bin/sh\nexec modprobe -d /run/uml "$@"\n' >"$scratch/modprobe"
 chmod +x "$scratch/init" "$scratch/modprobe"
-timeout "${UML_TIMEOUT:-900}" linux.uml mem="${UML_MEMORY:-1G}" rootfstype=hostfs rootflags=/ rw \
+timeout "${UML_TIMEOUT:-900}" env LD_PRELOAD="$preload" linux.uml mem="${UML_MEMORY:-1G}" rootfstype=hostfs rootflags=/ rw \
     init="$scratch/init" con=null con0=null,fd:1 quiet >"$scratch/console" 2>&1 </dev/null || true
 if [ ! -e "$scratch/status" ]; then
     cat "$scratch/console" >&2

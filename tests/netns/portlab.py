@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 from cnilib.kernel.netns import Namespace
@@ -20,6 +21,8 @@ HOST4, HOST4B, HOST6 = "192.0.2.1", "192.0.2.2", "2001:db8:2::1"
 CLIENT4, CLIENT4B, CLIENT6 = "192.0.2.50", "192.0.2.51", "2001:db8:2::50"
 GATEWAY4, GATEWAY6 = "10.60.0.1", "fd60::1"
 BRIDGE = "cni-web"
+_OWN_RUN = 'mount --rbind /run/netns "$0/netns" && mount --rbind "$0" /run && exec "$@"'
+"""Run a command, given behind a directory that becomes its /run, inside ``ip netns exec``."""
 _numbers = itertools.count()
 
 
@@ -80,6 +83,8 @@ class Lab:
     def __init__(self):
         self._namespaces, self._servers = [], []
         self._containers = itertools.count(1)
+        self._run = tempfile.TemporaryDirectory()
+        os.mkdir(f"{self._run.name}/netns")
         self.host, self.client = self.namespace(), self.namespace()
         self._connect_client()
         self.ip(self.host, "link", "add", BRIDGE, "type", "bridge")
@@ -94,9 +99,10 @@ class Lab:
             server.close()
         for name in self._namespaces:
             subprocess.run(["ip", "netns", "del", name], check=False)
+        self._run.cleanup()
 
     def namespace(self):
-        name = f"pm{os.getpid()}n{next(_numbers)}"
+        name = f"cnitest-pm{os.getpid()}n{next(_numbers)}"
         subprocess.run(["ip", "netns", "add", name], check=True)
         self._namespaces.append(name)
         quiet = "for i in all default; do echo 0 > /proc/sys/net/ipv6/conf/$i/accept_dad; done"
@@ -156,7 +162,7 @@ class Lab:
             else [sys.executable, "-m", "plugins.launch", plugin]
         )
         done = subprocess.run(
-            ["ip", "netns", "exec", self.host, *words],
+            ["ip", "netns", "exec", self.host, "sh", "-c", _OWN_RUN, self._run.name, *words],
             input=json.dumps(conf),
             capture_output=True,
             text=True,

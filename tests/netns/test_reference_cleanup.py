@@ -35,7 +35,7 @@ class Node:
     """A throw-away host with a bridge network; commands run inside of it."""
 
     def __init__(self, tmp_path):
-        self.name = f"rc{os.getpid()}n{next(_numbers)}"
+        self.name = f"cnitest-rc{os.getpid()}n{next(_numbers)}"
         self.tmp_path = tmp_path
         self.namespaces = []
         self._namespace(self.name)
