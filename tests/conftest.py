@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from plugins.registry import PLUGINS
+from tests.lab.features import missing
 from tests.lab.host import Host
 from tools.install import runtime_of
 
 ROOT = Path(__file__).parents[1]
+_KERNEL = f"this kernel ({os.uname().release})"
 
 _STATE = """
 ip -o link; ip -o address | sed "s/valid_lft.*//"
@@ -23,25 +25,46 @@ cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 """
 
 
-_FEATURES = {
-    "bridge VLAN filtering": "ip link add name br9 type bridge vlan_filtering 1",
-}
-"""What a kernel may lack, and a command that fails without it in an empty network namespace."""
+def pytest_addoption(parser):
+    parser.addoption(
+        "--from-source", action="store_true", help="run the plugins without building them"
+    )
+    parser.addoption(
+        "--with-cnid", action="store_true", help="run the plugin server on every throw-away host"
+    )
+    parser.addoption(
+        "--needing",
+        metavar="FEATURES",
+        help="only the tests that need one of these kernel features (comma-separated)",
+    )
 
 
-def pytest_collection_modifyitems(items):
+def pytest_configure(config):
+    Host.with_cnid = config.getoption("with_cnid")
+
+
+def pytest_report_header():
+    return f"kernel: {os.uname().release}"
+
+
+def pytest_collection_modifyitems(config, items):
     """Tests marked with a kernel feature are skipped where it is missing."""
-    wanted = {item: marker.args[0] for item in items for marker in item.iter_markers("kernel")}
-    missing = {feature for feature in set(wanted.values()) if not _has(feature)}
-    for item, feature in wanted.items():
-        if feature in missing:
-            reason = f"this kernel has no {feature}: run under tools/uml.sh"
+    needed = {item: _features(item) for item in items}
+    if config.getoption("needing"):
+        asked = set(config.getoption("needing").split(","))
+        chosen = [item for item in items if needed[item] & asked]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+    lacking = missing(set().union(*needed.values()))
+    for item in items:
+        if needed[item] & lacking:
+            names = ", ".join(sorted(needed[item] & lacking))
+            reason = f"{_KERNEL} has no {names}: run under tools/uml.sh"
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def _has(feature):
-    words = ["unshare", "--net", "sh", "-c", _FEATURES[feature]]
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+def _features(item):
+    return {feature for marker in item.iter_markers("kernel") for feature in marker.args}
 
 
 def _machine():
@@ -55,19 +78,6 @@ def machine_is_as_it_was():
     before = _machine()
     yield
     assert _machine() == before
-
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--from-source", action="store_true", help="run the plugins without building them"
-    )
-    parser.addoption(
-        "--with-cnid", action="store_true", help="run the plugin server on every throw-away host"
-    )
-
-
-def pytest_configure(config):
-    Host.with_cnid = config.getoption("with_cnid")
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,8 @@ echo '$scratch/modprobe' >/proc/sys/kernel/modprobe
 for module in ipv6 bridge veth 8021q dummy macvlan ipvlan vrf tun ifb nf_tables \
     sch_tbf sch_ingress cls_u32 act_mirred; do '$scratch/modprobe' \$module 2>/dev/null; done
 ip link set lo up
+echo 100 >/proc/sys/vm/dirty_writeback_centisecs # what the command prints is seen while it runs
+echo 100 >/proc/sys/vm/dirty_expire_centisecs
 cd '$PWD' && . '$scratch/command' >'$scratch/output' 2>&1
 echo \$? >'$scratch/status'
 sync
@@ -39,12 +41,14 @@ busybox poweroff -f
 INIT
 printf '#!/bin/sh\nexec modprobe -d /run/uml "$@"\n' >"$scratch/modprobe"
 chmod +x "$scratch/init" "$scratch/modprobe"
+: >"$scratch/output"
 timeout "${UML_TIMEOUT:-900}" env LD_PRELOAD="$preload" linux.uml mem="${UML_MEMORY:-1G}" rootfstype=hostfs rootflags=/ rw \
-    init="$scratch/init" con=null con0=null,fd:1 quiet >"$scratch/console" 2>&1 </dev/null || true
+    init="$scratch/init" con=null con0=null,fd:1 quiet >"$scratch/console" 2>&1 </dev/null &
+tail -f -n +1 --pid=$! "$scratch/output"
+wait $! || true
 if [ ! -e "$scratch/status" ]; then
     cat "$scratch/console" >&2
     echo "the kernel did not get to the end of the command" >&2
     exit 70
 fi
-cat "$scratch/output"
 exit "$(cat "$scratch/status")"
