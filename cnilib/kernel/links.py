@@ -4,11 +4,12 @@ Constants: linux/if.h, linux/if_link.h, linux/rtnetlink.h.
 """
 
 import errno
+import os
 from typing import NamedTuple
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from cnilib.errors import CniError, KernelError
+from cnilib.kernel.linkmessage import KINDS, link_message
+from cnilib.kernel.modules import lacking
 from cnilib.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL
 
 TYPE_CHECKING = False
@@ -17,19 +18,24 @@ if TYPE_CHECKING:
 
     from cnilib.kernel.netns import Namespace
 
+    Attribute = tuple[str, object]
+    Attributes = list[Attribute]
+
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _IFF_UP, _IFF_PROMISC, _IFF_ALLMULTI = 0x1, 0x100, 0x200
 _SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS
-_UNSPECIFIED, _AF_BRIDGE = 0, 7
+_NO_SUCH_NAME = {errno.ENODEV, errno.ERANGE, errno.EINVAL}  # too long for this kernel, or empty
 
-_MODULES = {"bridge": "CONFIG_BRIDGE", "veth": "CONFIG_VETH"}
+_LONGEST_NAME = 15  # IFNAMSIZ - 1; longer ones can only be altnames
 
 
 class Link(NamedTuple):
     """What the kernel says about a link.
 
-    ``master`` and ``peer_index`` are interface indexes, 0 when there is none; ``hairpin`` and
-    ``isolated`` belong to a bridge port, ``vlan_filtering`` to a bridge.
+    ``master`` and ``peer_index`` (of a veth's other end, or of the link this one is a child of)
+    are interface indexes, 0 when there is none; ``peer_netnsid`` is None when that one is in the
+    same namespace. ``hairpin`` and ``isolated`` belong to a bridge port, ``vlan_filtering`` to a
+    bridge; ``info`` has the attributes of the link's kind (IFLA_INFO_DATA) by their names.
     """
 
     index: int  # type: ignore[assignment] # shadows tuple.index, which nobody calls
@@ -50,6 +56,7 @@ class Link(NamedTuple):
     hairpin: bool
     isolated: bool
     vlan_filtering: bool
+    info: "dict[str, Any]"
 
     @property
     def up(self) -> bool:
@@ -58,29 +65,31 @@ class Link(NamedTuple):
 
 
 def find_link(namespace: "Namespace", name: str) -> Link | None:
-    """The link of that name; None when there is none."""
+    """The link of that name or altname; None when there is none."""
     try:
         return get_link(namespace, name)
     except KernelError as error:
-        if error.errno == errno.ENODEV:
+        if error.errno in _NO_SUCH_NAME:
             return None
         raise
 
 
 def get_link(namespace: "Namespace", name: str) -> Link:
-    """The link of that name.
+    """The link of that name or altname.
 
     Raises:
         KernelError: ENODEV, there is none.
     """
-    request = _request(attrs=[("IFLA_IFNAME", name), ("IFLA_EXT_MASK", _SKIP_STATS)])
+    short = len(os.fsencode(name)) <= _LONGEST_NAME
+    attribute = "IFLA_IFNAME" if short else "IFLA_ALT_IFNAME"
+    request = link_message(attrs=[(attribute, name), ("IFLA_EXT_MASK", _SKIP_STATS)])
     thing = _thing(namespace, name)
     return _link(namespace.netlink.get(request, _RTM_GETLINK, "find link", thing))
 
 
 def find_link_by_index(namespace: "Namespace", index: int) -> Link | None:
     """The link of that interface index; None when there is none."""
-    request = _request(index=index, attrs=[("IFLA_EXT_MASK", _SKIP_STATS)])
+    request = link_message(index=index, attrs=[("IFLA_EXT_MASK", _SKIP_STATS)])
     thing = _thing(namespace, f"with index {index}")
     try:
         return _link(namespace.netlink.get(request, _RTM_GETLINK, "find link", thing))
@@ -94,12 +103,12 @@ def list_links(
     namespace: "Namespace", *, master: int | None = None, kind: str | None = None
 ) -> list[Link]:
     """All links, or those of one master or kind. Hosts have thousands: not for ADD or DEL."""
-    attrs: list[tuple[str, object]] = [("IFLA_EXT_MASK", _SKIP_STATS)]
+    attrs: Attributes = [("IFLA_EXT_MASK", _SKIP_STATS)]
     if master is not None:
         attrs.append(("IFLA_MASTER", master))
     if kind is not None:
         attrs.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind)]}))
-    request = _request(attrs=attrs)
+    request = link_message(attrs=attrs)
     messages = namespace.netlink.dump(request, _RTM_GETLINK, "list links", f"of {namespace.path}")
     return [
         link
@@ -121,10 +130,10 @@ def add_bridge(
     Raises:
         KernelError: EEXIST, the name is taken; EOPNOTSUPP, the kernel has no bridges.
     """
-    info: list[tuple[str, object]] = [("IFLA_INFO_KIND", "bridge")]
+    info: Attributes = [("IFLA_INFO_KIND", "bridge")]
     if vlan_filtering:
         info.append(("IFLA_INFO_DATA", {"attrs": [("IFLA_BR_VLAN_FILTERING", 1)]}))
-    _add_link(namespace, name, "bridge", info, _settings(mtu=mtu, mac=mac))
+    add_link(namespace, name, info, settings(mtu=mtu, mac=mac))
 
 
 def add_veth(
@@ -142,19 +151,52 @@ def add_veth(
     Raises:
         KernelError: EEXIST, a name is taken on either side.
     """
-    peer: list[tuple[str, object]] = [
+    peer: Attributes = [
         ("IFLA_IFNAME", peer_name),
         ("IFLA_NET_NS_FD", peer_namespace.fd),
-        *_settings(mtu=mtu, mac=peer_mac),
+        *settings(mtu=mtu, mac=peer_mac),
     ]
     data = {"attrs": [("VETH_INFO_PEER", {"attrs": peer})]}
-    info: list[tuple[str, object]] = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]
-    _add_link(namespace, name, "veth", info, _settings(mtu=mtu, mac=mac))
+    info: Attributes = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]
+    add_link(namespace, name, info, settings(mtu=mtu, mac=mac))
+
+
+def add_link(
+    namespace: "Namespace",
+    name: str,
+    info: "Attributes",
+    settings: "Attributes",
+    thing: str = "",
+) -> None:
+    """Make a link. ``info`` starts with IFLA_INFO_KIND; ``thing`` is what messages call it.
+
+    Raises:
+        KernelError: EEXIST, the name is taken.
+        CniError: the kernel has no such links.
+    """
+    kind, thing = str(info[0][1]), thing or _thing(namespace, name)
+    request = link_message(
+        attrs=[("IFLA_IFNAME", name), *settings, ("IFLA_LINKINFO", {"attrs": [*info]})]
+    )
+    try:
+        namespace.netlink.act(
+            request, _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, f"add {kind}", thing
+        )
+    except KernelError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        raise CniError(f"failed to add {kind} {thing}: {lacking(kind)}", error.details) from error
+
+
+def settings(*, mtu: int = 0, mac: str = "") -> "list[Attribute]":
+    """The attributes any new link may have; 0 and "" leave one to the kernel."""
+    wanted: list[Attribute] = [("IFLA_MTU", max(0, mtu)), ("IFLA_ADDRESS", mac)]
+    return [(attribute, value) for attribute, value in wanted if value]
 
 
 def remove_link(namespace: "Namespace", name: str) -> bool:
     """Delete a link; False when there is none of that name."""
-    request = _request(attrs=[("IFLA_IFNAME", name)])
+    request = link_message(attrs=[("IFLA_IFNAME", name)])
     try:
         namespace.netlink.act(request, _RTM_DELLINK, 0, "remove link", _thing(namespace, name))
     except KernelError as error:
@@ -214,7 +256,7 @@ def set_master(namespace: "Namespace", name: str, master: int) -> None:
 def rename_link(namespace: "Namespace", name: str, new_name: str) -> None:
     """Rename a link, which must be down on kernels before 6.2."""
     index = get_link(namespace, name).index
-    request = _request(index=index, attrs=[("IFLA_IFNAME", new_name)])
+    request = link_message(index=index, attrs=[("IFLA_IFNAME", new_name)])
     act = f"rename to {new_name} link"
     namespace.netlink.act(request, _RTM_NEWLINK, 0, act, _thing(namespace, name))
 
@@ -251,29 +293,6 @@ def set_vlan_filtering(namespace: "Namespace", bridge: str, *, on: bool) -> None
     _change(namespace, bridge, "set vlan filtering of", attrs=[("IFLA_LINKINFO", {"attrs": info})])
 
 
-def _add_link(
-    namespace: "Namespace",
-    name: str,
-    kind: str,
-    info: list[tuple[str, object]],
-    settings: list[tuple[str, object]],
-) -> None:
-    attrs = [("IFLA_IFNAME", name), *settings, ("IFLA_LINKINFO", {"attrs": info})]
-    thing = _thing(namespace, name)
-    try:
-        namespace.netlink.act(
-            _request(attrs=attrs), _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, f"add {kind}", thing
-        )
-    except KernelError as error:
-        if error.errno != errno.EOPNOTSUPP:
-            raise
-        option = _MODULES.get(kind, kind)
-        raise CniError(
-            f"failed to add {kind} {thing}: the kernel lacks it (modprobe {kind}; {option})",
-            error.details,
-        ) from error
-
-
 def _change(
     namespace: "Namespace",
     name: str,
@@ -283,22 +302,8 @@ def _change(
     mask: int = 0,
     attrs: "list[Any] | None" = None,
 ) -> None:
-    request = _request(flags=flags, mask=mask, attrs=[("IFLA_IFNAME", name), *(attrs or [])])
+    request = link_message(flags=flags, mask=mask, attrs=[("IFLA_IFNAME", name), *(attrs or [])])
     namespace.netlink.act(request, _RTM_NEWLINK, 0, act, _thing(namespace, name))
-
-
-def _request(
-    *, index: int = 0, flags: int = 0, mask: int = 0, attrs: "list[Any] | None" = None
-) -> "Any":
-    message = ifinfmsg()
-    message["index"], message["flags"], message["change"] = index, flags, mask
-    message["attrs"] = attrs or []
-    return message
-
-
-def _settings(*, mtu: int, mac: str) -> list[tuple[str, object]]:
-    wanted = (("IFLA_MTU", max(0, mtu)), ("IFLA_ADDRESS", mac))
-    return [(attribute, value) for attribute, value in wanted if value]
 
 
 def _link(message: "Any") -> Link:
@@ -309,7 +314,7 @@ def _link(message: "Any") -> Link:
         if info.get("IFLA_INFO_SLAVE_KIND") == "bridge"
         else {}
     )
-    bridge = _nested(info, "IFLA_INFO_DATA") if info.get("IFLA_INFO_KIND") == "bridge" else {}
+    data = _nested(info, "IFLA_INFO_DATA") if info.get("IFLA_INFO_KIND") in KINDS else {}
     return Link(
         index=message["index"],
         name=attrs.get("IFLA_IFNAME", ""),
@@ -328,7 +333,8 @@ def _link(message: "Any") -> Link:
         alias=attrs.get("IFLA_IFALIAS", ""),
         hairpin=bool(port.get("IFLA_BRPORT_MODE")),
         isolated=bool(port.get("IFLA_BRPORT_ISOLATED")),
-        vlan_filtering=bool(bridge.get("IFLA_BR_VLAN_FILTERING")),
+        vlan_filtering=bool(data.get("IFLA_BR_VLAN_FILTERING")),
+        info=data,
     )
 
 
