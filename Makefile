@@ -7,7 +7,7 @@
 #   make install           ... into BINDIR, replacing files atomically
 #   make lint | check      ruff and mypy | lint and test
 #   make test-reference    the black-box scenarios on the reference plugins
-#   make bench             ADD and DEL of the default chain against the reference
+#   make bench             ours and the reference measured side by side (docs/performance.md)
 #   make docs | clean
 
 PYTHON ?= /usr/bin/python3
@@ -87,7 +87,8 @@ check: lint test
 
 bench: build
 	@tools/packages.sh test
-	@$(VENV)/bin/python -m tests.bench.chain
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c tools/constraints.txt matplotlib
+	@$(VENV)/bin/python -m tests.bench --json build/bench.json --picture build/bench.svg $(BENCH_FLAGS)
 
 docs: $(VENV)/.ready
 	@$(VENV)/bin/python -m tools.docs

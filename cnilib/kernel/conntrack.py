@@ -12,13 +12,14 @@ from pyroute2.netlink import NLA_F_NESTED, nla
 from pyroute2.netlink.nfnetlink import nfgen_msg
 
 from cnilib.errors import KernelError
-from cnilib.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket
+from cnilib.kernel.nfnetlink import conversation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import Any
 
+    from cnilib.kernel.netlink import NetlinkSocket
     from cnilib.kernel.netns import Namespace
     from cnilib.types.addresses import IPAddress
 
@@ -57,17 +58,14 @@ def flush_flows(
         netlink = _open()
     if netlink is None:
         return 0
-    try:
-        flushed = 0
-        for message in _list_flows(netlink, namespace, family):
-            flow = _flow(message)
-            if flow is None or flow.protocol not in protocols or flow.port not in ports:
-                continue
-            if match(flow):
-                flushed += _delete(netlink, namespace, message)
-        return flushed
-    finally:
-        netlink.close()
+    flushed = 0
+    for message in _list_flows(netlink, namespace, family):
+        flow = _flow(message)
+        if flow is None or flow.protocol not in protocols or flow.port not in ports:
+            continue
+        if match(flow):
+            flushed += _delete(netlink, namespace, message)
+    return flushed
 
 
 def local_addresses(namespace: "Namespace", family: int) -> "set[IPAddress]":
@@ -120,16 +118,16 @@ class _ConntrackMessage(nfgen_msg):  # type: ignore[misc] # pyroute2 is untyped
             )
 
 
-def _open() -> NetlinkSocket | None:
+def _open() -> "NetlinkSocket | None":
     try:
-        return NetlinkSocket(NETLINK_NETFILTER)
-    except OSError as error:
+        return conversation()
+    except KernelError as error:
         if error.errno in _NO_CONNTRACK:
             return None
         raise
 
 
-def _list_flows(netlink: NetlinkSocket, namespace: "Namespace", family: int) -> "list[Any]":
+def _list_flows(netlink: "NetlinkSocket", namespace: "Namespace", family: int) -> "list[Any]":
     request = _ConntrackMessage()
     request["nfgen_family"] = _FAMILIES[family]
     thing = f"of {namespace.path}"
@@ -161,7 +159,7 @@ def _tuple(attrs: "dict[str, Any]", name: str) -> "dict[str, Any]":
     return merged
 
 
-def _delete(netlink: NetlinkSocket, namespace: "Namespace", entry: "Any") -> bool:
+def _delete(netlink: "NetlinkSocket", namespace: "Namespace", entry: "Any") -> bool:
     """False when the entry has expired meanwhile."""
     attrs = dict(entry["attrs"])
     request = _ConntrackMessage()

@@ -13,8 +13,10 @@ from cnilib.errors import KernelError, TryAgain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
+
+    from typing_extensions import Buffer
 
 # linux/netlink.h
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
@@ -59,7 +61,7 @@ class NetlinkSocket:
             KernelError: the kernel refused ``act`` on ``thing``.
         """
         self._send(message, kind, NLM_F_REQUEST | NLM_F_ACK | flags, act, thing)
-        for _ in self._answers(type(message), act, thing):
+        for _ in self._answers(act, thing):
             continue
 
     def get(self, message: "Any", kind: int, act: str, thing: str) -> "Any":
@@ -69,7 +71,7 @@ class NetlinkSocket:
             KernelError: there is no such object, or it may not be read.
         """
         self._send(message, kind, NLM_F_REQUEST, act, thing)
-        return next(self._answers(type(message), act, thing))
+        return _decoded(type(message), next(self._answers(act, thing)))
 
     def dump(self, message: "Any", kind: int, act: str, thing: str) -> "list[Any]":
         """All objects that match, taken anew when they changed while the kernel was telling.
@@ -78,10 +80,38 @@ class NetlinkSocket:
             KernelError: the kernel refused.
             TryAgain: they kept changing.
         """
-        for _ in range(_DUMP_TRIES):
+
+        def send() -> None:
             self._send(message, kind, NLM_F_REQUEST | NLM_F_DUMP, act, thing)
+
+        return [_decoded(type(message), answer) for answer in self._dump(send, act, thing)]
+
+    def get_raw(self, body: bytes, kind: int, act: str, thing: str) -> bytes:
+        """``get`` in bytes: what stands behind the header, in the request and in the answer.
+
+        Raises:
+            KernelError: see ``get``.
+        """
+        self._send_raw(body, kind, NLM_F_REQUEST, act, thing)
+        return next(self._answers(act, thing))[_HEADER.size :]
+
+    def dump_raw(self, body: bytes, kind: int, act: str, thing: str) -> list[bytes]:
+        """``dump`` in bytes, as ``get_raw``.
+
+        Raises:
+            KernelError, TryAgain: see ``dump``.
+        """
+
+        def send() -> None:
+            self._send_raw(body, kind, NLM_F_REQUEST | NLM_F_DUMP, act, thing)
+
+        return [answer[_HEADER.size :] for answer in self._dump(send, act, thing)]
+
+    def _dump(self, send: "Callable[[], None]", act: str, thing: str) -> list[bytes]:
+        for _ in range(_DUMP_TRIES):
+            send()
             try:
-                return list(self._answers(type(message), act, thing))
+                return list(self._answers(act, thing))
             except _InterruptedDumpError:
                 continue
         raise TryAgain(f"failed to {act} {thing}: they keep changing; try again")
@@ -93,12 +123,20 @@ class NetlinkSocket:
         message["header"]["sequence_number"] = self._sequence
         message.reset()
         message.encode()
+        self._put(message.data, act, thing)
+
+    def _send_raw(self, body: bytes, kind: int, flags: int, act: str, thing: str) -> None:
+        self._sequence += 1
+        header = _HEADER.pack(_HEADER.size + len(body), kind, flags, self._sequence, 0)
+        self._put(header + body, act, thing)
+
+    def _put(self, data: "Buffer", act: str, thing: str) -> None:
         try:
-            self._socket.send(message.data)
+            self._socket.send(data)
         except OSError as error:
             raise KernelError(act, thing, error.errno or 0) from error
 
-    def _answers(self, decoder: "Any", act: str, thing: str) -> "Iterator[Any]":
+    def _answers(self, act: str, thing: str) -> "Iterator[bytes]":
         """Messages up to the acknowledgement, the end of the dump, or the only answer of a get."""
         interrupted = False
         while True:
@@ -116,9 +154,7 @@ class NetlinkSocket:
                     if interrupted:
                         raise _InterruptedDumpError
                     return
-                message = decoder(body)
-                message.decode()
-                yield message
+                yield body
 
     def _receive(self, act: str, thing: str) -> bytes:
         try:
@@ -131,6 +167,12 @@ class NetlinkSocket:
 
 class _InterruptedDumpError(Exception):
     """The kernel marked a dump as inconsistent (NLM_F_DUMP_INTR)."""
+
+
+def _decoded(decoder: "Any", body: bytes) -> "Any":
+    message = decoder(body)
+    message.decode()
+    return message
 
 
 def _raise_error(body: bytes, act: str, thing: str) -> None:

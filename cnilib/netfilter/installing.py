@@ -114,10 +114,12 @@ class Application:
         mine = tuple(e for e in self._wanted.elements if e not in waiting)
         record = Record(self._owner, mine, self._wanted.rules, self._wanted.bridge, waiting)
         self._store.write(record)
+        before = self._bridge_commands(record)
         self._move_bridge(self._old.bridge, record.bridge)
         families = {e.family for e in self._wanted.elements} | {r.family for r in record.rules}
         try:
-            tables.run(self._store, self._text(record, families), families, record)
+            text = self._text(record, families) + self._changed_bridges(record, before)
+            tables.run(self._store, text, families, record)
         except BaseException:
             self._back_out(record)
             raise
@@ -133,9 +135,22 @@ class Application:
             spell = commands.take_over if taken else commands.add
             lines.append(spell(element, self._comment))
         lines += [commands.add_rule(rule, self._comment) for rule in record.rules]
-        bridges = {use.name for use in (record.bridge, self._old.bridge) if use}
-        lines += tables.bridge_batches(self._store, bridges, sorted(families))
         return "".join(lines)
+
+    def _bridge_commands(self, record: Record) -> list[str]:
+        """What the bridges of this call need by the policies that are on file now."""
+        bridges = {use.name for use in (record.bridge, self._old.bridge) if use}
+        families = {e.family for e in self._wanted.elements} | {r.family for r in record.rules}
+        return tables.bridge_batches(self._store, bridges, sorted(families))
+
+    def _changed_bridges(self, record: Record, before: list[str]) -> str:
+        """Nothing for a bridge that is used under this policy already.
+
+        Saying it again would delete and make anew, and deletions have their price when the
+        process ends (``cnilib.kernel.nfnetlink``).
+        """
+        after = self._bridge_commands(record)
+        return "".join(text for text in after if text not in before)
 
     def _index(self, record: Record) -> None:
         own = records.record_name(self._owner)

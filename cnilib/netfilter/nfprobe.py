@@ -9,32 +9,27 @@ Read only. Messages: linux/netfilter/nfnetlink.h and linux/netfilter/nf_tables.h
 
 import errno
 import os
-import socket
 import struct
 from typing import NamedTuple
 
 from cnilib.errors import KernelError
+from cnilib.kernel.nfnetlink import conversation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FAMILIES = {"inet": 1, "ip": 2, "bridge": 7, "ip6": 10}  # linux/netfilter.h, NFPROTO_*
-_NETLINK_NETFILTER = 12
 _SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
 _GET_TABLE, _GET_CHAIN, _GET_RULE = (_SUBSYSTEM | n for n in (1, 4, 7))
 _GET_SET, _GET_GENERATION = (_SUBSYSTEM | n for n in (10, 16))
-_REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
-_ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
+_GENERIC = 4  # bytes of struct nfgenmsg: family, version, resource
 _TABLE_NAME = 1  # NFTA_TABLE_NAME
 _CHAIN_TABLE, _CHAIN_NAME = 1, 3  # NFTA_CHAIN_*
 _SET_TABLE, _SET_NAME = 1, 2  # NFTA_SET_*
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS = 1, 2, 3, 4  # NFTA_RULE_*
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2  # NFTA_EXPR_*
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
-_BUFFER = 1 << 17
-_TIMEOUT = 10.0
-_DUMP_TRIES = 20
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT})
 # EINVAL: nfnetlink without the nf_tables subsystem
 _ABSENT = _UNSUPPORTED | {errno.ENOENT, errno.EINVAL}
@@ -53,12 +48,7 @@ def supported() -> bool:
     Raises:
         KernelError: neither yes nor no, for example EPERM.
     """
-    try:
-        return bool(list(_ask(_GET_GENERATION, "inet", {}, dump=False, act="find")))
-    except KernelError as error:
-        if error.errno in _ABSENT:
-            return False
-        raise
+    return _exists(_GET_GENERATION, "inet", {})
 
 
 def has_table(family: str, table: str) -> bool:
@@ -115,60 +105,31 @@ def expressions(rule: RawRule) -> list[tuple[str, dict[int, bytes]]]:
 
 def _exists(message: int, family: str, attributes: dict[int, str]) -> bool:
     try:
-        return bool(list(_ask(message, family, attributes, dump=False, act="find")))
+        conversation().get_raw(
+            _request(family, attributes), message, "find", _name(family, attributes)
+        )
     except KernelError as error:
         if error.errno in _ABSENT:
             return False
         raise
+    return True
 
 
 def _dump(message: int, family: str, attributes: dict[int, str]) -> list[bytes]:
-    """The kernel says when the ruleset changed under a dump; then it is asked again."""
-    for _ in range(_DUMP_TRIES):
-        try:
-            return list(_ask(message, family, attributes, dump=True, act="list"))
-        except KernelError as error:
-            if error.errno in _ABSENT:
-                return []
-            if error.errno != errno.EINTR:
-                raise
-    raise KernelError("list", _name(family, attributes), errno.EINTR)
-
-
-def _ask(
-    message: int, family: str, attributes: dict[int, str], *, dump: bool, act: str
-) -> "Iterator[bytes]":
-    """The attribute bytes of each answer to one request."""
-    body = struct.pack("=BBH", _FAMILIES[family], 0, 0) + b"".join(
-        _attribute(kind, text) for kind, text in attributes.items()
-    )
-    header = struct.pack("=IHHII", 16 + len(body), message, _REQUEST | (_DUMP if dump else 0), 1, 0)
+    """The attribute bytes of every object of a kind."""
+    body, thing = _request(family, attributes), _name(family, attributes)
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as channel:
-            channel.settimeout(_TIMEOUT)
-            channel.sendto(header + body, (0, 0))
-            while True:
-                for kind, flags, payload in _messages(channel.recv(_BUFFER)):
-                    if kind == _ERROR:
-                        code = -struct.unpack_from("=i", payload)[0]
-                        raise KernelError(act, _name(family, attributes), code)
-                    if flags & _INTERRUPTED:
-                        raise KernelError(act, _name(family, attributes), errno.EINTR)
-                    if kind == _DONE:
-                        return
-                    yield payload[4:]
-                    if not dump:
-                        return
-    except OSError as error:
-        raise KernelError(act, _name(family, attributes), error.errno or errno.EIO) from error
+        answers = conversation().dump_raw(body, message, "list", thing)
+    except KernelError as error:
+        if error.errno in _ABSENT:
+            return []
+        raise
+    return [answer[_GENERIC:] for answer in answers]
 
 
-def _messages(data: bytes) -> "Iterator[tuple[int, int, bytes]]":
-    offset = 0
-    while offset + 16 <= len(data):
-        length, kind, flags = struct.unpack_from("=IHH", data, offset)
-        yield kind, flags, data[offset + 16 : offset + length]
-        offset += (max(length, 16) + 3) & ~3
+def _request(family: str, attributes: dict[int, str]) -> bytes:
+    body = struct.pack("=BBH", _FAMILIES[family], 0, 0)
+    return body + b"".join(_attribute(kind, text) for kind, text in attributes.items())
 
 
 def _attributes(data: bytes) -> "Iterator[tuple[int, bytes]]":

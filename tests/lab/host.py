@@ -109,10 +109,12 @@ class Host:
             self.close()
             raise RuntimeError("cannot make namespaces: root is needed")
         if self.with_cnid:
-            self._cnid = self._start_cnid()
+            self.start_cnid()
 
-    def _start_cnid(self):
-        process = subprocess.Popen(self.command(f"{self.binaries}/cnid"), stdin=subprocess.DEVNULL)
+    def start_cnid(self):
+        """Run the plugin server here until the host goes; its process."""
+        program = self.command(f"{self.binaries}/cnid")
+        self._cnid = process = subprocess.Popen(program, stdin=subprocess.DEVNULL)
         for _ in range(100):
             if self.try_run("test", "-S", "/run/cni/cnid/socket").returncode == 0:
                 return process

@@ -6,7 +6,16 @@ from itertools import count
 
 import pytest
 
+from cnilib.kernel import nfnetlink
+
 _NUMBERS = count()
+
+
+@pytest.fixture(autouse=True)
+def _no_conversation_keeps_a_namespace():
+    """Tests call netfilter in this very process, in one namespace after the other."""
+    yield
+    nfnetlink.close_all()
 
 
 @pytest.fixture
