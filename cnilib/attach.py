@@ -81,20 +81,56 @@ def chosen_dns(configured: "DNS", from_ipam: "DNS") -> "DNS":
     return configured or from_ipam
 
 
-def configure_link(container: "Namespace", link: "Link", result: "Result", deadline: float) -> None:
+def configure_link(
+    container: "Namespace",
+    link: "Link",
+    result: "Result",
+    deadline: float,
+    *,
+    detect_duplicates: bool = True,
+) -> None:
     """Put the addresses of ``result`` on the link, bring it up and add the routes.
 
     Raises:
         KernelError: the kernel refused an address, a route or a needed sysctl.
         CniError: an IPv6 address is in use elsewhere.
     """
+    add_addresses(container, link, result, deadline, detect_duplicates=detect_duplicates)
+    add_routes(container, link, result)
+
+
+def add_addresses(
+    container: "Namespace",
+    link: "Link",
+    result: "Result",
+    deadline: float,
+    *,
+    detect_duplicates: bool = True,
+) -> None:
+    """Put the addresses of ``result`` on the link and bring it up.
+
+    Without ``detect_duplicates`` an IPv6 address is usable at once: on a segment where nobody but
+    the host is, there is no second owner to wait for.
+
+    Raises:
+        KernelError: the kernel refused an address or a needed sysctl.
+        CniError: an IPv6 address is in use elsewhere.
+    """
     if any(ip.address.version == 6 for ip in result.ips):
         _allow_ipv6(container, link.name)
     for ip in result.ips:
-        add_address(container, link.index, ip.address)
+        add_address(container, link.index, ip.address, nodad=not detect_duplicates)
     set_up(container, link.name)
     if any(ip.gateway is not None and ip.gateway.version == 6 for ip in result.ips):
         wait_for_addresses(container, link, deadline)
+
+
+def add_routes(container: "Namespace", link: "Link", result: "Result") -> None:
+    """Add the routes of ``result``: without a gateway of their own by that of the addresses.
+
+    Raises:
+        KernelError: the kernel refused one.
+    """
     for route in result.routes:
         _add_route(container, link, route, _first_gateway(result.ips, route.dst.version))
 

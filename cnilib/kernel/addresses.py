@@ -85,7 +85,7 @@ def remove_address(namespace: "Namespace", index: int, interface: "IPInterface")
 def wait_for_addresses(namespace: "Namespace", link: "Link", deadline: float) -> None:
     """Wait until duplicate address detection of the link's IPv6 addresses has ended.
 
-    Ends at once on a link that is not operationally up: detection starts with the carrier.
+    Ends at once on a link without carrier: detection starts with it.
 
     Raises:
         CniError: an address is in use elsewhere, or detection took longer than 5 seconds.
@@ -105,7 +105,7 @@ def wait_for_addresses(namespace: "Namespace", link: "Link", deadline: float) ->
         if not waiting:
             return
         now = find_link_by_index(namespace, link.index)
-        if now is None or now.operstate not in _UP_STATES:
+        if now is None or (now.operstate not in _UP_STATES and not now.carrier):
             return
         if time.monotonic() >= give_up:
             raise CniError(

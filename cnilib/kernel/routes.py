@@ -40,7 +40,7 @@ class RouteEntry(NamedTuple):
     advmss: int
 
 
-def add_route(
+def add_route(  # noqa: PLR0913 - a route has that many parts
     namespace: "Namespace",
     dst: "IPNetwork",
     *,
@@ -49,10 +49,13 @@ def add_route(
     priority: int = 0,
     table: int = 0,
     scope: int | None = None,
+    source: "IPAddress | None" = None,
     mtu: int = 0,
     advmss: int = 0,
 ) -> None:
     """Add a route out of the link with index ``oif``; 0 means the kernel's default.
+
+    ``source`` is the address that packets from here get when they have none yet.
 
     An IPv6 route that differs in its gateway alone becomes part of a multipath route.
 
@@ -66,6 +69,8 @@ def add_route(
     request["attrs"].append(("RTA_OIF", oif))
     if gateway is not None:
         request["attrs"].append(("RTA_GATEWAY", str(gateway)))
+    if source is not None:
+        request["attrs"].append(("RTA_PREFSRC", str(source)))
     if priority:
         request["attrs"].append(("RTA_PRIORITY", priority))
     metrics = [(n, value) for n, value in (("RTAX_MTU", mtu), ("RTAX_ADVMSS", advmss)) if value]
@@ -76,8 +81,9 @@ def add_route(
 
 
 def remove_route(namespace: "Namespace", dst: "IPNetwork", *, oif: int, table: int = 0) -> bool:
-    """Remove a route out of a link; False when there is none."""
+    """Remove a route out of a link, the kernel's own ones too; False when there is none."""
     request = _request(dst, table)
+    request["proto"] = 0  # RTPROT_UNSPEC: any
     request["scope"] = 255  # RT_SCOPE_NOWHERE: any
     request["attrs"].append(("RTA_OIF", oif))
     try:

@@ -6,9 +6,12 @@ from cnilib.errors import ConfigError, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cnilib.kernel.netns import Namespace
 
 _ROOT = "/proc/sys/"
+_FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
 def read_sysctl(namespace: "Namespace", key: str) -> str | None:
@@ -54,6 +57,12 @@ def ensure_sysctl(namespace: "Namespace", key: str, value: str) -> None:
     """Set a value unless it is set: a read-only /proc/sys with the right value is fine."""
     if read_sysctl(namespace, key) != value:
         write_sysctl(namespace, key, value)
+
+
+def ensure_forwarding(namespace: "Namespace", versions: "Iterable[int]") -> None:
+    """Have a namespace route packets of these IP versions (4, 6) between its links."""
+    for version in versions:
+        ensure_sysctl(namespace, _FORWARDING[version], "1")
 
 
 def _path(key: str) -> str:

@@ -13,7 +13,8 @@ for ``ipMasq`` and ``macspoofchk``. DEL removes all but the bridge; ``pruneBridg
 
 from contextlib import nullcontext
 
-from cnilib import attach
+from cnilib import attach, veth
+from cnilib.ip_masq import masquerade
 from cnilib.kernel.links import get_link, set_up
 from cnilib.kernel.netns import Namespace
 from cnilib.plugin import plugin
@@ -23,18 +24,12 @@ from plugins.main.bridge.device import bridge_lock, ensure_bridge, ensure_uplink
 from plugins.main.bridge.filtering import (
     check_backend,
     collect_rules,
-    masquerade,
     refuse_foreign_macs,
     remove_rules,
 )
 from plugins.main.bridge.gateway import ensure_gateways, gateways_of, with_gateways
+from plugins.main.bridge.port import attach_port, wait_for_port
 from plugins.main.bridge.verify import check_bridge, check_port
-from plugins.main.bridge.veth import (
-    attach_port,
-    make_veth_pair,
-    remove_reported_port,
-    wait_for_port,
-)
 from plugins.main.bridge.vlan import (
     add_tagged_vlans,
     ensure_vlan_gateway,
@@ -63,7 +58,9 @@ def add(req: "Request", conf: Conf, undo: "Undo") -> Result:
     with Namespace.current() as host, Namespace.open(req.netns) as container:
         with _guard(conf, req.deadline):
             bridge = ensure_bridge(host, conf)
-            port, link = make_veth_pair(host, container, req.ifname, conf, mac, undo)
+            port, link = veth.make_veth_pair(
+                host, container, req.ifname, undo, mtu=conf.mtu, mac=mac
+            )
             attach_port(host, port, bridge, conf)
         _set_vlans(host, bridge, port, conf)
         if conf.macspoofchk:
@@ -115,8 +112,8 @@ def _add_layer_3(
     """What an ``ipam`` section asks for; the result still lacks its interfaces."""
     result = attach.add_ipam(req, conf.ipam.type, undo, _CONTAINER_INTERFACE)
     result = with_gateways(result, conf)
-    _prepare_container_link(container, req.ifname, conf)
-    attach.configure_link(container, link, result, req.deadline)
+    veth.prepare_container_end(container, req.ifname, detect_duplicates=conf.enabledad)
+    attach.configure_link(container, link, result, req.deadline, detect_duplicates=conf.enabledad)
     if conf.gateway:
         gateway_link = bridge
         if conf.vlan_gateway:
@@ -126,17 +123,6 @@ def _add_layer_3(
         addresses = [ip.address for ip in result.ips]
         masquerade(req.attachment, addresses, conf.ip_masq_backend, undo)
     return result.model_copy(update={"dns": attach.chosen_dns(conf.dns, result.dns)})
-
-
-def _prepare_container_link(container: "Namespace", ifname: str, conf: Conf) -> None:
-    """No duplicate detection unless asked for; a gratuitous ARP when the link comes up."""
-    sysctls = {f"net/ipv4/conf/{ifname}/arp_notify": "1"}
-    if conf.enabledad:
-        sysctls[f"net/ipv6/conf/{ifname}/enhanced_dad"] = "1"
-    sysctls[f"net/ipv6/conf/{ifname}/accept_dad"] = "1" if conf.enabledad else "0"
-    with container.entered():
-        for key, value in sysctls.items():
-            attach.write_sysctl_if_possible(container, key, value)
 
 
 def _interfaces(
@@ -160,7 +146,7 @@ def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
     with errors:
         if not attach.remove_container_link(req) and req.prev_result is not None:
             with Namespace.current() as host:
-                remove_reported_port(host, req.prev_result, conf.bridge)
+                veth.remove_reported_host_end(host, req.prev_result, conf.bridge)
     attach.release_ipam(req, conf.ipam.type, errors)
     remove_rules(req.attachment, conf, errors)
     if conf.ipam.type and conf.vlan_gateway:

@@ -4,7 +4,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cnilib.request import check_interface_name
 from cnilib.types.base import Items, Model
-from cnilib.types.config import NetConf
+from cnilib.types.config import MacArgs, MacRequest, NetConf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,18 +43,6 @@ class VlanRange(Model):
         if self.min_id is None or self.max_id is None:
             return single
         return single | set(range(self.min_id, self.max_id + 1))
-
-
-class MacRequest(Model):
-    """Where a runtime may ask for a MAC: ``runtimeConfig`` and ``args.cni``."""
-
-    mac: str = Field(default="", description="MAC of the container's interface")
-
-
-class Args(Model):
-    """The part of ``args`` that is read."""
-
-    cni: MacRequest = MacRequest()
 
 
 class TeardownConf(NetConf):
@@ -112,7 +100,7 @@ class Conf(TeardownConf):
     )
     uplink_interface: str = Field(default="", description="host link to make a port of the bridge")
     runtime_config: MacRequest = MacRequest()
-    args: Args = Args()
+    args: MacArgs = MacArgs()
 
     @field_validator("bridge")
     @classmethod

@@ -7,7 +7,6 @@ import errno
 import os
 from contextlib import contextmanager
 
-from cnilib.attach import write_sysctl_if_possible
 from cnilib.errors import CniError, ConfigError, KernelError
 from cnilib.kernel.links import (
     add_bridge,
@@ -22,9 +21,9 @@ from cnilib.kernel.links import (
     set_up,
     set_vlan_filtering,
 )
-from cnilib.kernel.sysctl import read_sysctl
 from cnilib.request import check_interface_name
 from cnilib.store import locked
+from cnilib.veth import ignore_router_advertisements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,13 +111,6 @@ def _filter_vlans(host: "Namespace", name: str) -> None:
             f"vlan and vlanTrunk need VLAN filtering on bridge {name}, which the running kernel "
             "lacks (CONFIG_BRIDGE_VLAN_FILTERING)"
         ) from refusal
-
-
-def ignore_router_advertisements(host: "Namespace", ifname: str) -> None:
-    """The host must not take addresses or routes from what a container sends."""
-    key = f"net/ipv6/conf/{ifname}/accept_ra"
-    if read_sysctl(host, key) not in {None, "0"}:
-        write_sysctl_if_possible(host, key, "0")
 
 
 def pin_mac(host: "Namespace", name: str) -> None:

@@ -1,15 +1,12 @@
 """Masquerading and the check of source MACs; libnftables is loaded only where one is asked for."""
 
-from cnilib.errors import ConfigError
+from cnilib.ip_masq import collect_masquerade, require_backend, stop_masquerade
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cnilib.attachment import Attachment, ValidAttachments
-    from cnilib.types.addresses import IPInterface
     from cnilib.undo import ErrorList, Undo
     from plugins.main.bridge.conf import Conf, TeardownConf
-
-_BACKENDS = {"", "iptables", "nftables"}
 
 
 def check_backend(conf: "Conf") -> None:
@@ -18,21 +15,8 @@ def check_backend(conf: "Conf") -> None:
     Raises:
         ConfigError: the value of ipMasqBackend.
     """
-    if conf.ip_masq and conf.ipam.type and conf.ip_masq_backend not in _BACKENDS:
-        raise ConfigError(
-            f"unknown ipmasq backend {conf.ip_masq_backend!r}: ipMasqBackend is iptables or "
-            "nftables, or absent"
-        )
-
-
-def masquerade(
-    attachment: "Attachment", addresses: "list[IPInterface]", backend: str, undo: "Undo"
-) -> None:
-    """Give what the container sends beyond its own subnet the host's address."""
-    from cnilib.netfilter.masquerade import ensure_masquerade, remove_masquerade
-
-    undo.add(f"stop masquerading {attachment}", remove_masquerade, attachment)
-    ensure_masquerade(attachment, addresses, backend)
+    if conf.ip_masq and conf.ipam.type:
+        require_backend(conf.ip_masq_backend)
 
 
 def refuse_foreign_macs(attachment: "Attachment", host_veth: str, mac: str, undo: "Undo") -> None:
@@ -51,10 +35,7 @@ def remove_rules(attachment: "Attachment", conf: "TeardownConf", errors: "ErrorL
 
             remove_mac_spoof_check(attachment)
     if conf.ip_masq and conf.ipam.type:
-        with errors:
-            from cnilib.netfilter.masquerade import remove_masquerade
-
-            remove_masquerade(attachment)
+        stop_masquerade(attachment, errors)
 
 
 def collect_rules(
@@ -67,7 +48,4 @@ def collect_rules(
 
             collect_mac_spoof_checks(network, valid)
     if conf.ip_masq:
-        with errors:
-            from cnilib.netfilter.masquerade import collect_masquerade
-
-            collect_masquerade(network, valid)
+        collect_masquerade(network, valid, errors)

@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 from cnilib.errors import CniError, KernelError
 from cnilib.kernel.addresses import add_address, list_addresses, remove_address
 from cnilib.kernel.routes import MAIN_TABLE
-from cnilib.kernel.sysctl import ensure_sysctl
+from cnilib.kernel.sysctl import ensure_forwarding
 from cnilib.types.result import Route
 from plugins.main.bridge.device import pin_mac
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cnilib.types.result import IPConfig, Result
     from plugins.main.bridge.conf import Conf
 
-_FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -80,8 +79,7 @@ def ensure_gateways(
                 _make_room(host, link, gateway, [a for a in present if a not in wanted], force)
                 _add_gateway(host, link, gateway)
     pin_mac(host, link.name)
-    for version in {gateway.version for gateway in gateways}:
-        ensure_sysctl(host, _FORWARDING[version], "1")
+    ensure_forwarding(host, {gateway.version for gateway in gateways})
 
 
 def _make_room(

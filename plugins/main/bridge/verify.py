@@ -2,13 +2,13 @@
 
 from cnilib.attach import check_link
 from cnilib.errors import CheckFailed
-from cnilib.kernel.links import find_link
+from cnilib.veth import check_host_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cnilib.kernel.links import Link
     from cnilib.kernel.netns import Namespace
-    from cnilib.types.result import Interface, Result
+    from cnilib.types.result import Result
     from plugins.main.bridge.conf import Conf
 
 
@@ -41,23 +41,8 @@ def check_port(host: "Namespace", result: "Result", bridge: "Link", link: "Link"
     Raises:
         CheckFailed: it is not, or it has another MAC or master.
     """
-    for interface in result.interfaces:
-        port = _find_port(host, interface, bridge.name)
-        if port is None or port.index != link.peer_index or port.peer_index != link.index:
-            continue
-        check_link(host, interface, "veth")
-        if port.master != bridge.index:
-            raise CheckFailed(
-                f"link {port.name} on the host: expected to be a port of {bridge.name}, is not"
-            )
-        return
-    raise CheckFailed(
-        f"the host's end of {link.name}: expected among the interfaces of prevResult, found none "
-        f"with index {link.peer_index}"
-    )
-
-
-def _find_port(host: "Namespace", interface: "Interface", bridge: str) -> "Link | None":
-    if interface.sandbox or interface.name in {"", bridge}:
-        return None
-    return find_link(host, interface.name)
+    port = check_host_end(host, result, link)
+    if port.master != bridge.index:
+        raise CheckFailed(
+            f"link {port.name} on the host: expected to be a port of {bridge.name}, is not"
+        )

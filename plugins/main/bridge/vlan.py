@@ -16,8 +16,8 @@ from cnilib.kernel.links import (
     set_up,
 )
 from cnilib.kernel.netns import Namespace
+from cnilib.veth import random_name
 from plugins.main.bridge.device import bridge_lock
-from plugins.main.bridge.veth import random_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
