@@ -5,6 +5,7 @@ A static table: nothing is discovered, so the freezer and the reader see the sam
 
 PLUGINS = {
     "bridge": ("plugins.main.bridge", "0.1.0"),
+    "ptp": ("plugins.main.ptp", "0.1.0"),
     "loopback": ("plugins.main.loopback", "0.1.0"),
     "host-local": ("plugins.ipam.host_local", "0.1.0"),
     "static": ("plugins.ipam.static", "0.1.0"),
