@@ -118,14 +118,14 @@ class Application:
         self._move_bridge(self._old.bridge, record.bridge)
         families = {e.family for e in self._wanted.elements} | {r.family for r in record.rules}
         try:
-            text = self._text(record, families) + self._changed_bridges(record, before)
+            text = self._text(record) + self._changed_bridges(record, before)
             tables.run(self._store, text, families, record)
         except BaseException:
             self._back_out(record)
             raise
         self._index(record)
 
-    def _text(self, record: Record, families: set[str]) -> str:
+    def _text(self, record: Record) -> str:
         own = records.record_name(self._owner)
         gone = [e for e in self._old.elements if e not in record.elements]
         lines = [commands.remove(e) for e in gone if self._store.owner_of(e) == own]

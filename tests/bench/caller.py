@@ -1,8 +1,8 @@
 """Inside a throw-away host: calls plugins as a runtime does and times each process.
 
 ``python -m tests.bench.caller DIRECTORY`` reads one job a line from stdin, as JSON, and answers
-each with a list of calls. Only the process is timed, from its start to its end (posix_spawn to wait4);
-namespaces are made and removed outside of that.
+each with a list of calls. Only the process is timed, from its start to its end (posix_spawn to
+wait4); namespaces are made and removed outside of that.
 """
 
 import json
