@@ -7,6 +7,7 @@ PLUGINS = {
     "bridge": ("plugins.main.bridge", "0.1.0"),
     "ptp": ("plugins.main.ptp", "0.1.0"),
     "loopback": ("plugins.main.loopback", "0.1.0"),
+    "macvlan": ("plugins.main.macvlan", "0.1.0"),
     "host-local": ("plugins.ipam.host_local", "0.1.0"),
     "static": ("plugins.ipam.static", "0.1.0"),
     "firewall": ("plugins.meta.firewall", "0.4.0"),

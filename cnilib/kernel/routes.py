@@ -12,6 +12,7 @@ from cnilib.kernel.netlink import NLM_F_CREATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from cnilib.kernel.netns import Namespace
@@ -28,7 +29,10 @@ _IN_USE_BY_CACHE = 0x200  # RTM_F_CLONED
 
 
 class RouteEntry(NamedTuple):
-    """A route as the kernel has it; ``gateway`` is None for what is on the link."""
+    """A route as the kernel has it, a multipath route once for each hop.
+
+    ``gateway`` is None for what is on the link; ``oif`` 0 for what no link carries (blackhole).
+    """
 
     dst: "IPNetwork"
     gateway: "IPAddress | None"
@@ -112,8 +116,20 @@ def list_routes(
         if error.errno == errno.ENOENT:  # the table has never had a route
             return []
         raise
-    entries = [_entry(m) for m in messages if not m["flags"] & _IN_USE_BY_CACHE]
+    entries = [e for m in messages if not m["flags"] & _IN_USE_BY_CACHE for e in _entries(m)]
     return [e for e in entries if e.table == table and oif in {None, e.oif}]
+
+
+def find_default_device(namespace: "Namespace") -> int | None:
+    """The index of the link of the first default route of the main table, IPv4's before IPv6's.
+
+    Routes that no link carries are passed over; None when there is no other.
+    """
+    for family in (4, 6):
+        for route in list_routes(namespace, family=family):
+            if not route.dst.prefixlen and route.oif:
+                return route.oif
+    return None
 
 
 def find_route_to(namespace: "Namespace", address: "IPAddress") -> int | None:
@@ -147,19 +163,24 @@ def _request(dst: "IPNetwork", table: int) -> "Any":
     return message
 
 
-def _entry(message: "Any") -> RouteEntry:
+def _entries(message: "Any") -> "Iterator[RouteEntry]":
     attrs = dict(message["attrs"])
     version = 4 if message["family"] == socket.AF_INET else 6
     dst = attrs.get("RTA_DST")
     metrics = dict(attrs["RTA_METRICS"]["attrs"]) if "RTA_METRICS" in attrs else {}
-    gateway = attrs.get("RTA_GATEWAY")
-    return RouteEntry(
-        dst=ip_network(f"{dst}/{message['dst_len']}" if dst else _DEFAULTS[version]),
-        gateway=ip_address(gateway) if gateway else None,
-        oif=attrs.get("RTA_OIF", 0),
-        priority=attrs.get("RTA_PRIORITY", 0),
-        table=attrs.get("RTA_TABLE", message["table"]),
-        scope=message["scope"],
-        mtu=metrics.get("RTAX_MTU", 0),
-        advmss=metrics.get("RTAX_ADVMSS", 0),
-    )
+    hops = [(attrs.get("RTA_OIF", 0), attrs.get("RTA_GATEWAY"))]
+    if "RTA_MULTIPATH" in attrs:
+        hops = [
+            (hop["oif"], dict(hop["attrs"]).get("RTA_GATEWAY")) for hop in attrs["RTA_MULTIPATH"]
+        ]
+    for oif, gateway in hops:
+        yield RouteEntry(
+            dst=ip_network(f"{dst}/{message['dst_len']}" if dst else _DEFAULTS[version]),
+            gateway=ip_address(gateway) if gateway else None,
+            oif=oif if message["type"] == _TYPE_UNICAST else 0,
+            priority=attrs.get("RTA_PRIORITY", 0),
+            table=attrs.get("RTA_TABLE", message["table"]),
+            scope=message["scope"],
+            mtu=metrics.get("RTAX_MTU", 0),
+            advmss=metrics.get("RTAX_ADVMSS", 0),
+        )

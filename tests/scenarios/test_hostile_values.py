@@ -15,6 +15,7 @@ PREVIOUS = {
 MAPPINGS = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
 BASES = {
     "bridge": {"bridge": "br9", "isGateway": True, "ipMasq": True, "ipam": IPAM},
+    "macvlan": {"master": "eno1", "ipam": IPAM},
     "host-local": {"ipam": IPAM},
     "static": {"ipam": {"type": "static", "addresses": [{"address": "10.20.0.2/24"}]}},
     "loopback": {},
@@ -51,6 +52,7 @@ def with_value(document, path, value):
 @pytest.mark.parametrize(("plugin", "path"), KEYS)
 def test_a_hostile_value_is_no_crash_and_leaves_nothing(host, container, plugin, path):
     base = {"cniVersion": "1.0.0", "name": "n", "type": plugin} | BASES[plugin]
+    host.run("ip", "link", "add", "eno1", "type", "veth", "peer", "name", "wire")
     for value in VALUES:
         conf = with_value(base, path, value)
         answer = host.cni("ADD", conf, container, plugin=plugin)

@@ -12,7 +12,7 @@ FLOORS = [
     ("plugins.launch", "plugins.registry"),
     ("plugins",),
     ("cnilib.cnid",),
-    ("cnilib.veth",),
+    ("cnilib.veth", "cnilib.container_link", "cnilib.master", "cnilib.mac"),
     ("cnilib.attach", "cnilib.ip_masq"),
     ("cnilib.plugin", "cnilib.delegate"),
     ("cnilib.request", "cnilib.netfilter"),
