@@ -1,5 +1,6 @@
 """The key of everything a plugin makes: one interface of one container in one network."""
 
+from math import inf
 from typing import NamedTuple
 
 TYPE_CHECKING = False
@@ -19,9 +20,14 @@ class Attachment(NamedTuple):
 
 
 class ValidAttachments:
-    """The attachments that a GC must keep (``cni.dev/valid-attachments``)."""
+    """What a GC must keep: the attachments of a list (``cni.dev/valid-attachments``).
 
-    def __init__(self, pairs: "set[tuple[str, str]]") -> None:
+    And whatever is not older than ``before``, seconds since the epoch: a second runtime on the
+    host may have made it when the list had been written (protocol.md 6).
+    """
+
+    def __init__(self, pairs: "set[tuple[str, str]]", before: float = inf) -> None:
+        self.before = before
         self._pairs = frozenset(pairs)
         self._containers = frozenset(container_id for container_id, _ in pairs)
 

@@ -104,7 +104,7 @@ class Plugin:
 
         if self._gc is None:
             return
-        valid = valid_attachments(req.document)
+        valid = valid_attachments(req.document, req.started)
         if valid is None:
             warn(f"{self.name}: GC without cni.dev/valid-attachments: nothing done")
             return
@@ -165,6 +165,7 @@ def serve(
         req = read_request(name, environ, _read_stdin, builtin)
         network = req.network
         document = answer(req, oldest, load)
+        _on_termination(_ignore)  # what is done is going to be told
     except _Terminated:
         failure = TryAgain(f"{command} was terminated by a signal and is undone")
     except Exception as error:  # noqa: BLE001 - the one place where errors become documents

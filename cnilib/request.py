@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PATIENCE = 50.0
 """Seconds a call may wait in all (locks, DAD, delegates): below CRI-O's 60 (protocol.md 8)."""
 
+_FILE_TIME_LAG = 0.01  # seconds that a file's time may be behind the clock: one tick at 100 Hz
 _MAX_IFNAME = 15  # IFNAMSIZ - 1, linux/if.h
 
 
@@ -31,7 +32,8 @@ class Request:
 
     ``command``, ``container_id``, ``netns``, ``ifname``, ``args`` and ``path`` are the CNI_*
     variables as given ("" when unset); ``stdin`` the raw document, ``document`` the same decoded.
-    ``deadline`` is the ``time.monotonic()`` at which everything that waits gives up. ``builtin``
+    ``deadline`` is the ``time.monotonic()`` at which everything that waits gives up, ``started``
+    the ``time.time()`` of the call: GC spares files that are not older. ``builtin``
     tells which executables are plugins of this very build (see ``cnilib.delegate``).
     """
 
@@ -43,6 +45,7 @@ class Request:
         document: "dict[str, Any] | None" = None,
         *,
         deadline: float | None = None,
+        started: float | None = None,
         builtin: "Callable[[str], Builtin | None]" = lambda _path: None,
     ) -> None:
         self.plugin = plugin
@@ -50,6 +53,7 @@ class Request:
         self.stdin = stdin
         self.document = document or {}
         self.deadline = deadline or time.monotonic() + PATIENCE
+        self.started = started or time.time() - _FILE_TIME_LAG
         self.builtin = builtin
         self.command = environ.get("CNI_COMMAND", "")
         self.container_id = environ.get("CNI_CONTAINERID", "")
@@ -136,6 +140,7 @@ class Request:
             self.stdin,
             self.document,
             deadline=self.deadline,
+            started=self.started,
             builtin=self.builtin,
         )
 
@@ -156,13 +161,21 @@ def read_request(
         DecodeError: stdin is not one JSON object, or ``name``/``cniVersion`` is no string.
         ConfigError: the network name is missing or illegal.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline, started = time.monotonic() + PATIENCE, time.time() - _FILE_TIME_LAG
     check_environment(environ)
     try:
         stdin = read_stdin()
     except OSError as error:
         raise IoError(f"failed to read the configuration from stdin: {error.strerror}") from error
-    req = Request(plugin, environ, stdin, _decode(stdin), deadline=deadline, builtin=builtin)
+    req = Request(
+        plugin,
+        environ,
+        stdin,
+        _decode(stdin),
+        deadline=deadline,
+        started=started,
+        builtin=builtin,
+    )
     _check_name(req.network)
     if req.command not in _NEEDS:
         raise EnvError(f"unknown CNI_COMMAND: {req.command}")

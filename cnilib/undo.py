@@ -44,12 +44,20 @@ class Undo:
 
     def run(self) -> None:
         """Undo everything now. A step that fails is told on stderr and the rest still runs."""
+        try:
+            self._run_steps()
+        except BaseException:  # a signal, which comes once: the step it stopped is run again
+            self._run_steps()
+            raise
+
+    def _run_steps(self) -> None:
         while self._steps:
-            what, step = self._steps.pop()
+            what, step = self._steps[-1]
             try:
                 step()
             except Exception as failed:  # noqa: BLE001 - the first error is the one reported
                 warn(f"undo: failed to {what}: {as_cni_error(failed)}")
+            self._steps.pop()
 
 
 class ErrorList:

@@ -102,7 +102,7 @@ def interface_marker(ifname: str) -> str:
 
 def available(family: str) -> bool:
     """Whether there is a binary for the family that this host's rules need."""
-    return bool(_find(f"{_program(family)}-restore") and _find(_program(family)))
+    return bool(find_program(f"{_program(family)}-restore") and find_program(_program(family)))
 
 
 def legacy_tables(family: str) -> list[str]:
@@ -239,7 +239,7 @@ def _run(command: "Sequence[str]", text: str = "") -> tuple[int, str, str]:
 
 def _binary(family: str, suffix: str) -> str:
     name = _program(family) + suffix
-    path = _find(name)
+    path = find_program(name)
     if path is None:
         raise ConfigError(
             f"no {name} on this host: install iptables, or use the nftables backend instead"
@@ -251,10 +251,10 @@ def _program(family: str) -> str:
     """``iptables``, or the legacy one by its own name where the default is the nft variant."""
     plain = _PROGRAMS[family]
     legacy = f"{plain}-legacy"
-    return legacy if _find(legacy) and uses_legacy(family) else plain
+    return legacy if find_program(legacy) and uses_legacy(family) else plain
 
 
-def _find(name: str) -> str | None:
+def find_program(name: str) -> str | None:
     """The executable in PATH or in the places where it lives; runtimes' PATH may lack sbin."""
     path = os.environ.get("PATH", "").split(":")
     for directory in (*path, *_DIRECTORIES):
@@ -266,7 +266,7 @@ def _find(name: str) -> str | None:
 
 def _has_rules(family: str, table: str) -> bool:
     plain = _PROGRAMS[family]
-    tool = _find(f"{plain}-legacy") or _find(plain)
+    tool = find_program(f"{plain}-legacy") or find_program(plain)
     if tool is None:
         return False
     status, output, _ = _run([tool, "--wait", "-t", table, "-S"])

@@ -109,6 +109,10 @@ class Records:
         text = json.dumps(_plain(record), separators=(",", ":")).encode("utf-8", "replace")
         write_atomic(self._path("records", record_name(record.owner)), text, _MODE)
 
+    def written(self, owner: Owner) -> float:
+        """When an owner's record was written, in seconds since the epoch; 0 without one."""
+        return _changed(self._path("records", record_name(owner)))
+
     def remove(self, owner: Owner) -> None:
         """Forget a record."""
         remove_file(self._path("records", record_name(owner)))

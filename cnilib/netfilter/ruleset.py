@@ -72,26 +72,36 @@ def check(owner: Owner, wanted: Wanted) -> None:
         checking.check(owner, mine, wanted.rules, wanted.bridge)
 
 
+def is_recorded(owner: Owner) -> bool:
+    """Whether ``owner`` has something in the tables, as far as records tell."""
+    return Records().read(owner) is not None
+
+
 def collect(plugin: str, network: str, valid: "ValidAttachments") -> list[Record]:
     """Withdraw what ``plugin`` has for attachments of ``network`` that are not valid."""
     ours = network_key(network)
-    keep = tuple(attachment_key(Attachment(network, *pair)) for pair in valid)
+    keep = {attachment_key(Attachment(network, *pair)) for pair in valid}
 
     def is_stray(comment: str) -> bool:
-        return comment.startswith(ours) and not comment.startswith(keep)
+        return comment.startswith(ours) and not comment.startswith(tuple(keep))
 
     with records.lock():
         store = Records()
-        gone = []
-        for record in list(store.all()):
+        stale = []
+        for record in store.all():
             attachment = record.owner.attachment
             if (record.owner.plugin, attachment.network) != (plugin, network):
                 continue
-            if (attachment.container_id, attachment.ifname) not in valid:
-                _withdraw(store, record.owner)
-                gone.append(record)
+            if (attachment.container_id, attachment.ifname) in valid:
+                continue
+            if store.written(record.owner) < valid.before:
+                stale.append(record)
+            else:
+                keep.add(attachment_key(attachment))
+        for record in stale:  # only now: a port that is granted on rewrites its new owner's record
+            _withdraw(store, record.owner)
         tables.remove_strays(plugin, is_stray)
-    return gone
+    return stale
 
 
 def restore() -> int:

@@ -53,7 +53,7 @@ class _GcConf(Model):
     draft: Items[AttachmentRef] = Field(default=(), alias="cni.dev/attachments")
 
 
-def valid_attachments(document: JsonObject) -> ValidAttachments | None:
+def valid_attachments(document: JsonObject, before: float) -> ValidAttachments | None:
     """The attachments a GC must keep; None when the document does not say (protocol.md 6).
 
     A list that is present and null says that no attachment is valid.
@@ -67,5 +67,5 @@ def valid_attachments(document: JsonObject) -> ValidAttachments | None:
         ("cni.dev/attachments", conf.draft),
     ):
         if jsontext.has(document, key):
-            return ValidAttachments({(ref.container_id, ref.ifname) for ref in refs})
+            return ValidAttachments({(ref.container_id, ref.ifname) for ref in refs}, before)
     return None

@@ -1,6 +1,7 @@
 """What attachments have in our nftables tables, in a throw-away namespace."""
 
 import subprocess
+import time
 from ipaddress import ip_interface
 
 import pytest
@@ -170,6 +171,19 @@ def test_gc_keeps_valid_attachments_and_other_networks():
     assert "8080" not in listed()
     assert "8081" in listed()
     assert "8082" in listed()
+
+
+def test_gc_spares_what_is_younger_than_itself():
+    ruleset.apply(portmap(A), port(8080, "10.1.0.2"))
+    assert ruleset.collect("portmap", "web", ValidAttachments(set(), time.time() - 60)) == []
+    ruleset.check(portmap(A), port(8080, "10.1.0.2"))
+
+
+def test_gc_takes_a_port_from_everybody_who_waits_for_it():
+    for number, attachment in enumerate((A, B, C)):
+        ruleset.apply(portmap(attachment), port(8080, f"10.1.0.{number + 2}"))
+    assert len(ruleset.collect("portmap", "web", ValidAttachments(set()))) == 3
+    assert "8080" not in listed()
 
 
 def firewall(attachment, address, policy):

@@ -1,6 +1,8 @@
 """What must not go wrong when something else does: many at once, killed, full, hostile."""
 
+import json
 import signal
+import subprocess
 import time
 
 import pytest
@@ -77,6 +79,41 @@ def test_a_killed_add_is_cleaned_by_del_and_blocks_nobody(host, network, delay):
     network.add(second)
     network.delete(second)
     nothing_left(host)
+
+
+@pytest.mark.ours("GC of the reference does nothing")
+def test_gc_spares_what_was_added_after_it_had_started(host):
+    """Its list of valid attachments is older than the container (two runtimes on one host)."""
+    network = Network(host, CHAIN, name="bridge", version="1.1.0")
+    lost, young = host.container(), host.container()
+    network.add(lost, runtime=published(8081, 80))
+    collectors = [(plugin, _waiting_for_stdin(host, plugin)) for plugin in network.plugins]
+    network.add(young, runtime=published(8080, 80))
+    for plugin, process in collectors:
+        conf = network.conf(plugin) | {"cni.dev/valid-attachments": []}
+        stdout, stderr = process.communicate(json.dumps(conf), timeout=30)
+        assert (process.returncode, stdout) == (0, ""), stderr
+    assert "10.4.0.2" not in host.listdir(LEASES)
+    assert "8081" not in host.rules()
+    assert network.check(young).ok
+
+
+def _waiting_for_stdin(host, plugin):
+    process = subprocess.Popen(
+        host.command(f"{host.binaries}/{plugin['type']}"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=host.environ("GC"),
+    )
+    for _ in range(200):
+        with open(f"/proc/{process.pid}/wchan", encoding="ascii") as file:
+            asleep_in = file.read()  # a function of the kernel, proc(5)
+        if "pipe" in asleep_in or "unix" in asleep_in:  # cnid's client waits on a socket
+            break
+        time.sleep(0.01)
+    return process
 
 
 @pytest.mark.ours("the reference leaves links behind when the address cannot be written down")

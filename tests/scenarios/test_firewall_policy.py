@@ -228,13 +228,17 @@ def zoned(host, container, firewalld):
 SOURCES = {("trusted", "10.61.0.2/32"), ("trusted", "fd61::2/128")}
 
 
-@pytest.mark.parametrize("backend", ["", "firewalld"], ids=["found", "asked for"])
-def test_addresses_are_sources_of_a_firewalld_zone(zoned, firewalld, backend):
-    assert zoned("ADD", backend=backend).ok
+@pytest.mark.parametrize(
+    "keys",
+    [{}, {"backend": ""}, {"backend": "firewalld"}, {"firewalldZone": ""}],
+    ids=["found", "empty", "asked for", "empty zone"],
+)
+def test_addresses_are_sources_of_a_firewalld_zone(zoned, firewalld, keys):
+    assert zoned("ADD", **keys).ok
     assert firewalld.sources == SOURCES
-    assert zoned("CHECK", backend=backend).ok
+    assert zoned("CHECK", **keys).ok
     for _ in range(2):
-        assert zoned("DEL", backend=backend).ok
+        assert zoned("DEL", **keys).ok
         assert firewalld.sources == set()
 
 

@@ -273,3 +273,10 @@ def test_gc_closes_what_has_no_container(host, publish, outside, backend):
     assert ask(outside, HOST4, 18082).tag == "other"
     assert not forwards(host, "18080", "10.60.0.2")
     assert kept.call("CHECK").ok
+
+
+@pytest.mark.ours("the reference has no ranges")
+def test_of_overlapping_mappings_the_first_counts(publish, outside):
+    site = publish(WEB, {"hostPort": 18079, "hostPortEnd": 18081, "containerPort": 6998})
+    assert ask(outside, HOST4, 18080).tag == "web"
+    assert site.call("CHECK").ok

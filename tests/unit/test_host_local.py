@@ -1,7 +1,6 @@
 """Ranges and leases of host-local, by properties that hold for any range."""
 
 import ipaddress
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -186,5 +185,5 @@ def test_gc_keeps_exactly_the_valid_ones(tmp_path_factory, present, valid):
     pool = RangeSet.of(0, [Range.of(interface("10.1.0.0/28"))])
     names = {number: str(leases.take_next(attachment(number), pool)) for number in present}
     keep = ValidAttachments({(f"c{number}", "eth0") for number in valid})
-    leases.collect(keep, time.time() + 1, ErrorList())
+    leases.collect(keep, ErrorList())
     assert leases.taken() == {names[number] for number in present & valid}

@@ -111,7 +111,7 @@ def test_the_failing_line_is_read_from_the_tools_complaint(text, line):
 
 
 def test_a_missing_binary_is_told_with_advice(monkeypatch):
-    monkeypatch.setattr(iptables, "_find", lambda _name: None)
+    monkeypatch.setattr(iptables, "find_program", lambda _name: None)
     with pytest.raises(ConfigError) as error:
         iptables.restore("ip", "nat", ["-N X"])
     assert "install iptables" in error.value.msg
@@ -129,4 +129,4 @@ def test_binaries_are_found_without_sbin_in_the_path(monkeypatch, tmp_path):
     tool.touch(mode=0o755)
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr(iptables, "_DIRECTORIES", (str(tmp_path),))
-    assert iptables._find("iptables") == str(tool)
+    assert iptables.find_program("iptables") == str(tool)

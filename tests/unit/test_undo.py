@@ -58,3 +58,19 @@ def test_several_failures_are_joined_under_the_first_code():
 def test_a_bug_is_not_collected():
     with pytest.raises(KeyError), ErrorList():
         raise KeyError("bug")
+
+
+def test_a_signal_during_undo_does_not_end_it():
+    done, signals = [], [SystemExit]
+
+    def interrupted():
+        if signals:
+            raise signals.pop()
+        done.append("second")
+
+    undo = Undo()
+    undo.add("undo the first", done.append, "first")
+    undo.add("undo the second", interrupted)
+    with pytest.raises(SystemExit):
+        undo.run()
+    assert done == ["second", "first"]

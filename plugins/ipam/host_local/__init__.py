@@ -11,8 +11,6 @@ attachment. The reference plugin may work on the same directory at the same time
 the locking are exactly its own (host-local.md section 3).
 """
 
-import time
-
 from cnilib.errors import CheckFailed, ConfigError, EnvError, NotAvailable
 from cnilib.plugin import plugin
 from cnilib.types.addresses import parse_ip_or_cidr
@@ -89,10 +87,10 @@ def status(req: "Request", conf: Conf) -> None:
 
 def gc(req: "Request", conf: LeaseConf, valid: "ValidAttachments", errors: "ErrorList") -> None:
     """Release the addresses of attachments that no longer exist."""
-    leases, started = _leases(req, conf), time.time()
+    leases = _leases(req, conf)
     if leases.exist():
         with errors, leases.locked(req.deadline):
-            leases.collect(valid, started, errors)
+            leases.collect(valid, errors)
 
 
 def _leases(req: "Request", conf: LeaseConf) -> Leases:

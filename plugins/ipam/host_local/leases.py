@@ -117,10 +117,10 @@ class Leases:
             mine = attachment.container_id
         self._remove([name for name, owner in owners.items() if owner == mine], errors)
 
-    def collect(self, valid: "ValidAttachments", before: float, errors: "ErrorList") -> None:
-        """Remove the leases of attachments that are not valid and older than ``before`` (epoch)."""
+    def collect(self, valid: "ValidAttachments", errors: "ErrorList") -> None:
+        """Remove the leases of attachments that are not valid."""
         stale = [name for name, owner in self._owners().items() if not _is_valid(owner, valid)]
-        self._remove([name for name in stale if self._age(name) < before], errors)
+        self._remove([name for name in stale if self._written(name) < valid.before], errors)
 
     def _remove(self, names: list[str], errors: "ErrorList") -> None:
         for name in names:
@@ -176,7 +176,7 @@ class Leases:
         content = read_file(f"{self._directory}/{name}")
         return None if content is None else content.decode("utf-8", "replace").strip()
 
-    def _age(self, name: str) -> float:
+    def _written(self, name: str) -> float:
         """When a lease was written, in seconds since the epoch."""
         try:
             return os.stat(f"{self._directory}/{name}").st_mtime

@@ -71,4 +71,8 @@ class TeardownConf(NetConf):
     @property
     def zone(self) -> str:
         """The firewalld zone."""
-        return self.firewalld_zone if isinstance(self.firewalld_zone, str) else ZONE
+        return (
+            self.firewalld_zone
+            if self.firewalld_zone and isinstance(self.firewalld_zone, str)
+            else ZONE
+        )

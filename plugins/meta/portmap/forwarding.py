@@ -5,7 +5,7 @@ from cnilib.kernel.links import find_link_by_index
 from cnilib.kernel.routes import find_route_to
 from cnilib.kernel.sysctl import ensure_sysctl, read_sysctl
 from cnilib.log import warn
-from cnilib.netfilter import nfprobe, reference, ruleset
+from cnilib.netfilter import ledger, nfprobe, reference, ruleset
 from cnilib.netfilter.ruleset import Owner, Wanted
 from plugins.meta.portmap import flows, native
 from plugins.meta.portmap.backend import IPTABLES, choose
@@ -38,6 +38,7 @@ def install(
     """
     backend, wanted = choose(conf, wanted)
     devices = _localnet_devices(host, conf, wanted)
+    again = ruleset.is_recorded(Owner(attachment, PLUGIN))
     _apply_native(conf, wanted, attachment, devices, backend)
     if backend == IPTABLES:
         from plugins.meta.portmap.iptables_backend import add_rules
@@ -46,6 +47,7 @@ def install(
             add_rules(conf, target, attachment)
     else:
         reference.remove_portmap(attachment)  # what an ADD with the other backend made
+        ledger.note(attachment, native.ledger_entries(wanted), again=again)
     for device in devices.values():
         ensure_sysctl(host, _route_localnet(device), "1")
     flows.forget(host, flows.published(wanted), all_flows=True)
@@ -55,6 +57,7 @@ def remove(attachment: "Attachment") -> None:
     """Take everything back: the undo of ``install``."""
     ruleset.withdraw(Owner(attachment, PLUGIN))
     reference.remove_portmap(attachment)
+    ledger.forget(attachment)
 
 
 def withdraw(
@@ -76,6 +79,8 @@ def withdraw(
     with errors:
         if reference.remove_portmap(attachment) and prev_result is not None:
             ports += flows.configured(mappings, prev_result, attachment.ifname)
+    with errors:
+        ledger.forget(attachment)
     flows.forget(host, ports, all_flows=False)
 
 
@@ -111,6 +116,8 @@ def collect(
             flows.forget(host, flows.recorded(record.elements), all_flows=False)
     with errors:
         reference.collect_portmap(network, valid)
+    with errors:
+        ledger.collect(network, valid)
 
 
 def _apply_native(
@@ -125,7 +132,9 @@ def _apply_native(
     if backend != IPTABLES:
         fail = conf.port_conflict == "fail"
         _tell(ruleset.apply(owner, _wanted(conf, wanted, devices), fail_on_conflict=fail))
-    elif devices and nfprobe.supported():
+    elif not devices:
+        ruleset.withdraw(owner)  # what an ADD with the other backend made
+    elif nfprobe.supported():
         ruleset.apply(owner, Wanted(elements=tuple(native.guards(devices))))
 
 

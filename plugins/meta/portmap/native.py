@@ -5,6 +5,7 @@ slower with their number. Only a mapping with conditions, and a long range of po
 its own in ``hostports_cond``; it belongs to this attachment and no other ADD rewrites it.
 """
 
+from cnilib.netfilter.ledger import Entry
 from cnilib.netfilter.ruleset import Element, Rule
 
 TYPE_CHECKING = False
@@ -24,9 +25,7 @@ def elements(
     """The elements for all targets; ``devices`` maps a family to its route_localnet device."""
     for target in targets:
         family, address = target.family, str(target.address.ip)
-        for forward in target.forwards:
-            if not _needs_rule(target, forward):
-                yield from _mapped(target, forward)
+        yield from _all_mapped(target)
         if not conf.snat:
             continue
         network = target.address.network
@@ -53,9 +52,26 @@ def rules(targets: "Sequence[Target]") -> "Iterator[Rule]":
                     yield Rule(target.family, "hostports_cond", _rule_text(target, part))
 
 
+def ledger_entries(targets: "Sequence[Target]") -> "Iterator[Entry]":
+    """The IPv4 ports, for nerdctl, which looks for no others."""
+    for target in targets:
+        for forward in target.forwards if target.family == "ip" else ():
+            yield Entry(forward.protocol, forward.host_ports, forward.host_address)
+
+
 def _needs_rule(target: "Target", forward: "Forward") -> bool:
     long = forward.length > _LONG_RANGE and forward.host_port == forward.container_port
     return bool(target.conditions) or long
+
+
+def _all_mapped(target: "Target") -> "Iterator[Element]":
+    """Where ranges of one configuration overlap, the first mapping of a port counts."""
+    seen = set()
+    for forward in target.forwards:
+        for element in () if _needs_rule(target, forward) else _mapped(target, forward):
+            if element[:3] not in seen:
+                seen.add(element[:3])
+                yield element
 
 
 def _mapped(target: "Target", forward: "Forward") -> "Iterator[Element]":

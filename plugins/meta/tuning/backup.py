@@ -102,7 +102,8 @@ def collect(data_dir: str, network: str, valid: "ValidAttachments", errors: "Err
             path = os.path.join(data_dir, name)
             with errors:
                 document = _parse(read_file(path))
-                if document and document.get("network") == network:
+                ours = document is not None and document.get("network") == network
+                if ours and os.stat(path).st_mtime < valid.before:
                     remove_file(path)
 
 
