@@ -40,6 +40,21 @@ def locked(path: str, deadline: float | None = None, mode: int = 0o600) -> "Iter
         os.close(descriptor)
 
 
+@contextmanager
+def held(descriptor: int, path: str, deadline: float) -> "Iterator[None]":
+    """Hold the lock on an open file, which is called ``path`` in messages.
+
+    Raises:
+        TryAgain: the lock was still taken at the deadline, a value of ``time.monotonic()``.
+        IoError: the file cannot be locked.
+    """
+    _acquire(descriptor, path, deadline)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def read_file(path: str) -> bytes | None:
     """The content of a file; None when it does not exist.
 

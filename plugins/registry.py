@@ -12,5 +12,6 @@ PLUGINS = {
     "static": ("plugins.ipam.static", "0.1.0"),
     "firewall": ("plugins.meta.firewall", "0.4.0"),
     "portmap": ("plugins.meta.portmap", "0.1.0"),
+    "sbr": ("plugins.meta.sbr", "0.1.0"),
     "tuning": ("plugins.meta.tuning", "0.1.0"),
 }

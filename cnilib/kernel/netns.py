@@ -97,6 +97,22 @@ class Namespace:
         finally:
             os.close(before)
 
+    @contextmanager
+    def locked(self, deadline: float) -> "Iterator[None]":
+        """Have the namespace for oneself: no other call for the container runs the block meanwhile.
+
+        The lock is on the namespace itself, by whatever path it was opened; the reference's sbr
+        takes the same. ``deadline`` is a value of ``time.monotonic()``.
+
+        Raises:
+            TryAgain: the lock was still taken at the deadline.
+            IoError: the kernel cannot lock it.
+        """
+        from cnilib.store import held
+
+        with held(self.fd, self.path, deadline):
+            yield
+
     def close(self) -> None:
         """Close the namespace and its socket."""
         if self._netlink is not None:
