@@ -7,7 +7,7 @@ import os
 import sys
 
 from cnilib.plugin import answer, serve
-from plugins.registry import PLUGINS
+from plugins.registry import DAEMONS, PLUGINS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +23,18 @@ _LARGEST = 1 << 20
 
 def main() -> "NoReturn":
     """Serve one invocation."""
-    run(os.path.basename(sys.argv[1] if len(sys.argv) > 1 else sys.argv[0]))
+    run(os.path.basename(sys.argv[1] if len(sys.argv) > 1 else sys.argv[0]), sys.argv[2:])
 
 
-def run(name: str) -> "NoReturn":
-    """Serve one invocation as the plugin ``name``."""
+def run(name: str, arguments: "list[str] | None" = None) -> "NoReturn":
+    """Serve one invocation as the plugin ``name``; ``arguments`` are those after its name."""
     if name not in PLUGINS:
         sys.stderr.write(f"{name} is no plugin of this suite; it has: {', '.join(PLUGINS)}\n")
         os._exit(1)
+    if name in DAEMONS:
+        words = sys.argv[1:] if arguments is None else arguments
+        if words[:1] == ["daemon"]:
+            run_daemon(name, words[1:])
     build = build_id()
     if build and os.environ.get("CNI_COMMAND", "") not in _ANSWERED_HERE:
         from cnilib.cnid.client import hand_over
@@ -45,6 +49,13 @@ def run_here(name: str, leave: "Leave") -> "NoReturn":
     """Serve one invocation in this process; ``leave`` ends it with a status."""
     _, oldest = PLUGINS[name]
     serve(name, oldest, lambda: load(name), dict(os.environ), builtin, leave)
+
+
+def run_daemon(name: str, arguments: "list[str]") -> "NoReturn":
+    """Be the plugin's daemon; never cnid's business."""
+    from importlib import import_module
+
+    os._exit(import_module(DAEMONS[name]).main(arguments))
 
 
 def load(name: str) -> "Plugin":

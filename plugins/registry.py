@@ -10,8 +10,12 @@ PLUGINS = {
     "macvlan": ("plugins.main.macvlan", "0.1.0"),
     "host-local": ("plugins.ipam.host_local", "0.1.0"),
     "static": ("plugins.ipam.static", "0.1.0"),
+    "dhcp": ("plugins.ipam.dhcp", "0.1.0"),
     "firewall": ("plugins.meta.firewall", "0.4.0"),
     "portmap": ("plugins.meta.portmap", "0.1.0"),
     "sbr": ("plugins.meta.sbr", "0.1.0"),
     "tuning": ("plugins.meta.tuning", "0.1.0"),
 }
+
+DAEMONS = {"dhcp": "plugins.ipam.dhcp.daemon"}
+"""Plugins that ``<plugin> daemon`` turns into a daemon -> the module that holds its ``main``."""

@@ -94,7 +94,7 @@ def binaries(request, tmp_path_factory):
 def _wrappers(directory):
     for name in PLUGINS:
         run = f"from plugins.launch import run; run({name!r})"
-        wrapper = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -c "{run}"\n'
+        wrapper = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -c "{run}" "$@"\n'
         (directory / name).write_text(wrapper)
         (directory / name).chmod(0o755)
     return directory

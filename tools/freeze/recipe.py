@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PyInstaller.building.utils import get_code_object, replace_filename_in_code_object
 from PyInstaller.depend.bindepend import resolve_library_path
 
-from plugins.registry import PLUGINS
+from plugins.registry import DAEMONS, PLUGINS
 from tools.freeze import archive, schemas
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Recipe:
                 "plugins.server",
                 "cnilib.cnid.server",
                 *(module for module, _ in PLUGINS.values()),
+                *DAEMONS.values(),
                 "pydantic_core._pydantic_core",
             ],
             excludes=[*NEVER_USED, *_replaceable_by_builtins()],

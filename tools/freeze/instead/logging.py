@@ -1,4 +1,4 @@
-"""pyroute2's message classes hold a logger and hardly use it; the real module costs 2 ms.
+"""pyroute2's message classes and asyncio hold a logger and hardly use it; the real one costs 2 ms.
 
 What they would log goes to stderr, where runtimes look for it.
 """
@@ -7,18 +7,24 @@ import sys
 
 
 class _Logger:
-    def warning(self, text: str, *arguments: object) -> None:
-        """Write a line."""
+    def warning(self, text: str, *arguments: object, exc_info: object = None) -> None:
+        """Write a line, and the traceback that came with it."""
         sys.stderr.write(f"{text % arguments if arguments else text}\n")
+        failure = sys.exc_info() if exc_info is True else exc_info
+        if isinstance(failure, BaseException):
+            failure = (type(failure), failure, failure.__traceback__)
+        if isinstance(failure, tuple) and failure[0]:
+            sys.__excepthook__(*failure)
 
-    error = critical = warning
+    error = critical = exception = warning
 
-    def debug(self, _text: str, *_arguments: object) -> None:
+    def debug(self, _text: str, *_arguments: object, **_more: object) -> None:
         """Write nothing."""
 
     info = debug
 
 
+DEBUG = 10
 _LOGGER = _Logger()
 warning, error = _LOGGER.warning, _LOGGER.error
 
