@@ -122,7 +122,7 @@ def inside(binaries: str) -> int:
         worked = show_traffic(world, web, client)
         for container in (client, web):
             heading(f"DEL {container.name}: its process has ended, so its namespace is gone")
-            show_steps(container.delete(), lambda _: "")
+            show_steps(container.delete(), describe_delete(container))
         return int(not (show_leftovers([web, client]) and worked))
 
 
@@ -160,17 +160,28 @@ def describe_add(container: Container) -> "Callable[[Step], str]":
 
     def describe(step: Step) -> str:
         if step.plugin == "bridge":
-            names = ", ".join(interface["name"] for interface in step.result["interfaces"])
-            address = step.result["ips"][0]
-            return f"{names}; {address['address']} via {address['gateway']} (host-local inside)"
+            _, port, _ = (interface["name"] for interface in step.result["interfaces"])
+            (address,) = step.result["ips"]
+            return f"{port}, eth0, {address['address']} from host-local"
         if step.plugin == "portmap":
             ports = [f"{port['hostPort']} -> {port['containerPort']}" for port in container.ports]
-            return f"published {', '.join(ports)}" if ports else "no port to publish"
+            return f"host port {', '.join(ports)}" if ports else "no port to publish"
         if step.plugin == "firewall":
-            return "lets in what comes from the same bridge and what was asked for"
+            return "replies and published ports pass, other bridges do not"
         return "nothing to change"
 
     return describe
+
+
+def describe_delete(container: Container) -> "Callable[[Step], str]":
+    """What each plugin took back; the links of a namespace have gone with it."""
+    words = {
+        "bridge": f"veth gone, {container.address} free again, masquerading ended",
+        "portmap": "host port closed" if container.ports else "no port to close",
+        "firewall": f"{container.address} has no way through any more",
+        "tuning": "nothing to restore",
+    }
+    return lambda step: words[step.plugin]
 
 
 def show_steps(steps: list[Step], describe: "Callable[[Step], str]") -> None:
@@ -203,11 +214,12 @@ def patiently(attempt: "Callable[[], str]") -> str:
 
 def show_traffic(world: Sandbox, web: Container, client: Container) -> bool:
     """Packets in every direction that matters; whether all arrived."""
-    heading("Traffic")
+    heading("Traffic (a page greets the address that asks for it)")
     page = f"{web.address}:80"
 
     def ping(source: Sandbox, target: str) -> "Callable[[], str]":
-        return lambda: source.run("ping", "-c1", "-W2", target).splitlines()[1]
+        words = ("ping", "-c1", "-W2", target)
+        return lambda: f"answered in {source.run(*words).partition('time=')[2].splitlines()[0]}"
 
     def fetch(source: Sandbox | None, address: str) -> "Callable[[], str]":
         words = (sys.executable, "-c", _FETCH, f"http://{address}/")

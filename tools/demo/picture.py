@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
 _BOX, _GAP = 34, 4
 _WIDTH = 2 * _BOX + _GAP
+_MIDDLE = _WIDTH // 2
+_WIRE = 29
+_WIRES = (_WIRE, _WIRE + _BOX + _GAP)
+"""The columns of the lines from the bridge to the two containers."""
 
 
 def draw(outside: "Sandbox", containers: "list[Container]") -> str:
@@ -23,24 +27,23 @@ def draw(outside: "Sandbox", containers: "list[Container]") -> str:
         for container in containers
         for port in container.ports
     ]
-    middle = _BOX + _GAP // 2
-    lines = [
-        *_box("the world outside", [f"eth0   {_address(outside)}"], _BOX, (_WIDTH - _BOX) // 2),
-        " " * middle + "│",
-        *_box(
-            "host (throw-away)",
-            [
-                f"uplink    {_addresses(links['uplink'])}   (masquerade for 10.4.0.0/24)",
-                *(f"published {words}" for words in published),
-                "",
-                f"nerdctl0  {_addresses(links['nerdctl0'])}   bridge",
-                _two("  │", "  │"),
-                _two(*(f"  └─ {veth}" for veth in host_veths)),
-            ],
-            _WIDTH,
-        ),
-        _two(" " * 5 + "│", " " * 5 + "│"),
-    ]
+    margin = (_WIDTH - _BOX) // 2
+    world = _box("the world outside", [f"eth0   {_address(outside)}"], _BOX)
+    world[-1] = _joined(world[-1], "┬", _MIDDLE - margin)
+    host = _box(
+        "host (throw-away)",
+        [
+            f"uplink    {_addresses(links['uplink'])}   (masquerade for 10.4.0.0/24)",
+            *(f"published {words}" for words in published),
+            "",
+            f"nerdctl0  {_addresses(links['nerdctl0'])}   bridge",
+            *_ports(host_veths),
+        ],
+        _WIDTH,
+    )
+    host[0], host[-1] = _joined(host[0], "┴", _MIDDLE), _joined(host[-1], "┼", *_WIRES)
+    lines = [*(" " * margin + line for line in world), _joined(" " * _WIDTH, "│", _MIDDLE)]
+    lines += [*host, _joined(" " * _WIDTH, "│", *_WIRES)]
     boxes = [
         _box(
             f"container {container.name}",
@@ -53,19 +56,36 @@ def draw(outside: "Sandbox", containers: "list[Container]") -> str:
         )
         for container in containers
     ]
+    for box in boxes:
+        box[0] = _joined(box[0], "┴", _WIRE)
     lines += [left + " " * _GAP + right for left, right in zip(boxes[0], boxes[1], strict=True)]
     return "\n".join(lines)
 
 
-def _box(title: str, lines: list[str], width: int, indent: int = 0) -> list[str]:
+def _ports(host_veths: list[str]) -> list[str]:
+    """The wires from the bridge down to the lower border of the host's box."""
+    first, last = (column - 2 for column in _WIRES)  # the border and a space stand before
+    fork = _joined(" " * 2 + "└" + "─" * (last - 3) + "┐", "┬", first)
+    names = "".join(
+        f"{veth:>{column - start - 1}} │"
+        for veth, start, column in zip(host_veths, (0, first + 1), (first, last), strict=True)
+    )
+    return [fork, names]
+
+
+def _joined(line: str, mark: str, *columns: int) -> str:
+    """A line with a mark where another one crosses or meets it."""
+    characters = list(line)
+    for column in columns:
+        characters[column] = mark
+    return "".join(characters).rstrip()
+
+
+def _box(title: str, lines: list[str], width: int) -> list[str]:
     inner = width - 4
     top = f"╭─ {title} " + "─" * (width - len(title) - 5) + "╮"
     body = [f"│ {line[:inner]:{inner}} │" for line in lines]
-    return [" " * indent + line for line in [top, *body, "╰" + "─" * (width - 2) + "╯"]]
-
-
-def _two(left: str, right: str) -> str:
-    return f"{left:{_BOX + _GAP}}{right}"
+    return [top, *body, "╰" + "─" * (width - 2) + "╯"]
 
 
 def _addresses(link: dict[str, Any]) -> str:
