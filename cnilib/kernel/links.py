@@ -261,12 +261,6 @@ def rename_link(namespace: "Namespace", name: str, new_name: str) -> None:
     namespace.netlink.act(request, _RTM_NEWLINK, 0, act, _thing(namespace, name))
 
 
-def move_link(namespace: "Namespace", name: str, destination: "Namespace") -> None:
-    """Move a link into another namespace under its name."""
-    act = f"move to {destination.path} link"
-    _change(namespace, name, act, attrs=[("IFLA_NET_NS_FD", destination.fd)])
-
-
 def set_bridge_port(
     namespace: "Namespace",
     name: str,

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from cnilib.errors import CniError, ConfigError, KernelError, NetnsError
-from cnilib.kernel import addresses, conntrack, links, routes, sysctl
+from cnilib.kernel import addresses, conntrack, links, moving, routes, sysctl
 from cnilib.kernel.netns import Namespace
 
 pytestmark = pytest.mark.netns
@@ -104,9 +104,9 @@ def test_renaming_and_moving_a_link(host, container, make_namespace, veth):
     links.rename_link(host, "veth0", "veth1")
     assert links.find_link(host, "veth0") is None
     with Namespace.open(make_namespace()) as other:
-        links.move_link(host, "veth1", other)
+        moved = moving.move_link(host, links.get_link(host, "veth1"), other, "veth2")
         assert links.find_link(host, "veth1") is None
-        assert links.get_link(other, "veth1").kind == "veth"
+        assert (moved.name, moved.kind, moved.up) == ("veth2", "veth", False)
 
 
 def test_addresses_of_both_families(container, eth0, ip):
