@@ -5,6 +5,7 @@ A static table: nothing is discovered, so the freezer and the reader see the sam
 
 PLUGINS = {
     "bridge": ("plugins.main.bridge", "0.1.0"),
+    "host-device": ("plugins.main.host_device", "0.1.0"),
     "ptp": ("plugins.main.ptp", "0.1.0"),
     "loopback": ("plugins.main.loopback", "0.1.0"),
     "macvlan": ("plugins.main.macvlan", "0.1.0"),
