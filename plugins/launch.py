@@ -3,10 +3,9 @@
 From source: ``python -m plugins.launch bridge`` with the CNI variables in the environment.
 """
 
-import os
+import posix
 import sys
 
-from cnilib.plugin import answer, serve
 from plugins.registry import DAEMONS, PLUGINS
 
 TYPE_CHECKING = False
@@ -16,37 +15,46 @@ if TYPE_CHECKING:
     from cnilib.plugin import Leave, Plugin
     from cnilib.request import Builtin, Request
 
-_ANSWERED_HERE = {"", "VERSION"}
+_leave: "Leave" = posix._exit  # noqa: SLF001 - os._exit, without importing os
+_ANSWERED_HERE = {b"", b"VERSION"}
 _LARGEST = 1 << 20
 """Bytes; our executables are far smaller."""
 
 
 def main() -> "NoReturn":
     """Serve one invocation."""
-    run(os.path.basename(sys.argv[1] if len(sys.argv) > 1 else sys.argv[0]), sys.argv[2:])
+    words = sys.argv[1:] or sys.argv
+    run(words[0].rpartition("/")[2], words[1:])
 
 
 def run(name: str, arguments: "list[str] | None" = None) -> "NoReturn":
-    """Serve one invocation as the plugin ``name``; ``arguments`` are those after its name."""
+    """Serve one invocation as the plugin ``name``; ``arguments`` are those after its name.
+
+    Up to the answer of cnid this imports built-in modules only: every call pays for it.
+    """
     if name not in PLUGINS:
         sys.stderr.write(f"{name} is no plugin of this suite; it has: {', '.join(PLUGINS)}\n")
-        os._exit(1)
+        _leave(1)
     if name in DAEMONS:
         words = sys.argv[1:] if arguments is None else arguments
         if words[:1] == ["daemon"]:
             run_daemon(name, words[1:])
     build = build_id()
-    if build and os.environ.get("CNI_COMMAND", "") not in _ANSWERED_HERE:
+    if build and posix.environ.get(b"CNI_COMMAND", b"") not in _ANSWERED_HERE:
         from cnilib.cnid.client import hand_over
 
         status = hand_over(build, name)
         if status is not None:
-            os._exit(status)
-    run_here(name, os._exit)
+            _leave(status)
+    run_here(name, _leave)
 
 
 def run_here(name: str, leave: "Leave") -> "NoReturn":
     """Serve one invocation in this process; ``leave`` ends it with a status."""
+    import os
+
+    from cnilib.plugin import serve
+
     _, oldest = PLUGINS[name]
     serve(name, oldest, lambda: load(name), dict(os.environ), builtin, leave)
 
@@ -55,7 +63,7 @@ def run_daemon(name: str, arguments: "list[str]") -> "NoReturn":
     """Be the plugin's daemon; never cnid's business."""
     from importlib import import_module
 
-    os._exit(import_module(DAEMONS[name]).main(arguments))
+    _leave(import_module(DAEMONS[name]).main(arguments))
 
 
 def load(name: str) -> "Plugin":
@@ -69,11 +77,13 @@ def load(name: str) -> "Plugin":
 
 def builtin(path: str) -> "Builtin | None":
     """How to call the executable ``path`` in this process; None when it is not of this build."""
-    name = os.path.basename(path)
+    name = path.rpartition("/")[2]
     if name not in PLUGINS or not _is_of_this_build(path):
         return None
 
     def call(req: "Request") -> bytes:
+        from cnilib.plugin import answer
+
         return answer(req, PLUGINS[name][1], lambda: load(name))
 
     return call
@@ -81,13 +91,14 @@ def builtin(path: str) -> "Builtin | None":
 
 def build_id() -> str:
     """The name of the runtime directory, which differs from build to build; "" from source."""
-    return os.path.basename(getattr(sys, "_MEIPASS", ""))
+    directory: str = getattr(sys, "_MEIPASS", "")
+    return directory.rpartition("/")[2]
 
 
 def _is_of_this_build(path: str) -> bool:
     """Each executable names the runtime directory of its build."""
     build = build_id()
-    if not build or os.stat(path).st_size > _LARGEST:
+    if not build or posix.stat(path).st_size > _LARGEST:
         return False
     with open(path, "rb") as file:
         return build.encode() in file.read()

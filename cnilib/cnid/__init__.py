@@ -5,10 +5,10 @@ The conversation on the socket, one packet each (SOCK_SEQPACKET keeps them apart
 1. client: the name of its build.
 2. server: ``READY``. Until then the client may give up and run the plugin itself; closing the
    connection means the same from either side.
-3. client: a marshalled tuple ``(plugin, environment, umask)`` with six descriptors: stdin, stdout,
-   stderr, network namespace, mount namespace, working directory. From here on the call is the
-   server's child's. (Not earlier: descriptors on their way to a server that hangs would keep the
-   runtime waiting for the end of stdout.)
+3. client: a marshalled tuple ``(plugin, environment, umask)`` with seven descriptors: stdin,
+   stdout, stderr, network namespace, mount namespace, root, working directory. From here on the
+   call is the server's child's. (Not earlier: descriptors on their way to a server that hangs
+   would keep the runtime waiting for the end of stdout.)
 4. server: the exit status, one byte. A closed connection instead: the child was killed.
 
 When the client goes away the child gets SIGTERM, undoes what it did and ends.
@@ -16,6 +16,6 @@ When the client goes away the child gets SIGTERM, undoes what it did and ends.
 
 SOCKET = "/run/cni/cnid/socket"
 READY = b"+"
-DESCRIPTORS = 6
+DESCRIPTORS = 7
 LARGEST = 1 << 17
 """Bytes of a request; a larger environment than that is nobody's, and its plugin runs by itself."""

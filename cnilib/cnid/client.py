@@ -1,10 +1,10 @@
 """The part of cnid inside every plugin: hand this call over, if there is somebody to take it.
 
-Only built-in modules are imported: what this costs, every call pays.
+Only built-in modules are imported, not even ``os``: what this costs, every call pays.
 """
 
 import marshal
-import os
+import posix
 import sys
 
 from cnilib.cnid import LARGEST, READY, SOCKET
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-_PLACES = ("/proc/self/ns/net", "/proc/self/ns/mnt", ".")
+_PLACES = ("/proc/self/ns/net", "/proc/self/ns/mnt", "/", ".")
 _PATIENCE = 1.0
 """Seconds to wait for a server that is there; a plugin that runs by itself takes a tenth of it."""
 
@@ -23,7 +23,9 @@ def hand_over(build: str, plugin: str) -> int | None:
 
     No socket, nobody behind it, another build, another user: all of them are None and silent.
     """
-    if not os.path.exists(SOCKET):
+    try:
+        posix.stat(SOCKET)
+    except OSError:
         return None
     import _socket
 
@@ -38,7 +40,7 @@ def _converse(connection: "socket", build: str, plugin: str) -> int | None:
     opened: list[int] = []
     try:
         request = _request(plugin)
-        opened.extend(os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in _PLACES)
+        opened.extend(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC) for path in _PLACES)
         connection.settimeout(_PATIENCE)
         connection.connect(SOCKET)
         connection.send(build.encode())
@@ -49,7 +51,7 @@ def _converse(connection: "socket", build: str, plugin: str) -> int | None:
         return None
     finally:
         for descriptor in opened:
-            os.close(descriptor)
+            posix.close(descriptor)
     try:
         connection.settimeout(None)
         status = connection.recv(1)
@@ -59,8 +61,8 @@ def _converse(connection: "socket", build: str, plugin: str) -> int | None:
 
 
 def _request(plugin: str) -> bytes:
-    os.umask(umask := os.umask(0o077))
-    return marshal.dumps((plugin, dict(os.environb), umask))
+    posix.umask(umask := posix.umask(0o077))
+    return marshal.dumps((plugin, posix.environ, umask))
 
 
 def _send(connection: "socket", request: bytes, descriptors: tuple[int, ...]) -> None:
@@ -76,5 +78,5 @@ def _report_loss(plugin: str) -> int:
     from cnilib.plugin import error_document
 
     error = TryAgain(f"cnid's process for {plugin} was killed; run DEL, then try again")
-    os.write(1, error_document(error))
+    posix.write(1, error_document(error))
     return 1

@@ -145,13 +145,13 @@ def _wake_up(_signal: int, _frame: object) -> None:
 
 
 def _may_call(connection: socket.socket) -> bool:
-    """Root, in our own user and pid namespaces."""
+    """Root with every capability that we have, in our own user and pid namespaces."""
     option = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, user, _ = _CREDENTIALS.unpack(option)
     if user != 0:
         return False
     try:
-        return all(
+        return _capabilities("self") & ~_capabilities(pid) == 0 and all(
             os.path.samestat(os.stat(f"/proc/{pid}/ns/{kind}"), os.stat(f"/proc/self/ns/{kind}"))
             for kind in _NAMESPACES
         )
@@ -159,9 +159,16 @@ def _may_call(connection: socket.socket) -> bool:
         return False
 
 
+def _capabilities(pid: "int | str") -> int:
+    """The effective set as a bit mask (proc(5), CapEff)."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    return int(fields["CapEff"], 16)
+
+
 def _adopt(descriptors: list[int], environ: dict[bytes, bytes], umask: int) -> None:
-    """The caller's standard streams, namespaces, directory, mask and environment become ours."""
-    *streams, network, mounts, directory = descriptors
+    """The caller's streams, namespaces, directories, mask and environment become ours."""
+    *streams, network, mounts, root, directory = descriptors
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
     for kind, descriptor in (("mnt", mounts), ("net", network)):
@@ -170,6 +177,8 @@ def _adopt(descriptors: list[int], environ: dict[bytes, bytes], umask: int) -> N
             if libc.setns(descriptor, 0) != 0:
                 number = ctypes.get_errno()
                 raise OSError(number, f"cannot enter the caller's {kind} namespace")
+    os.fchdir(root)
+    os.chroot(".")
     os.fchdir(directory)
     os.umask(umask)
     for descriptor in descriptors:
