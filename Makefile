@@ -13,6 +13,8 @@
 PYTHON ?= /usr/bin/python3
 BINDIR ?= /opt/cni/bin
 DESTDIR ?=
+# systemd's directory for what an administrator installs; units go there where systemd runs
+UNITDIR ?= $(if $(DESTDIR),/usr/lib/systemd/system,$(if $(wildcard /run/systemd/system),/usr/local/lib/systemd/system))
 REFERENCE ?= /usr/lib/cni
 PYTEST_FLAGS ?= -n auto
 
@@ -72,10 +74,13 @@ build/.done: $(SOURCES) $(VENV)/.ready tools/install.py
 
 install: build
 	$(say) 'installing into $(DESTDIR)$(BINDIR)'
-	@$(VENV)/bin/python -m tools.install $(BUILT) $(DESTDIR)$(BINDIR)
+	@$(VENV)/bin/python -m tools.install --bindir $(BINDIR) $(if $(UNITDIR),--units $(DESTDIR)$(UNITDIR)) \
+		$(BUILT) $(DESTDIR)$(BINDIR)
+	@$(if $(UNITDIR),echo 'units in $(UNITDIR): systemctl enable --now cni-cnid.socket starts the plugin server on demand',:)
 
 uninstall:
-	@$(VENV)/bin/python -m tools.install --uninstall $(DESTDIR)$(BINDIR)
+	@$(VENV)/bin/python -m tools.install --uninstall $(if $(UNITDIR),--units $(DESTDIR)$(UNITDIR)) \
+		$(DESTDIR)$(BINDIR)
 
 lint: $(VENV)/.ready
 	$(say) 'ruff and mypy'

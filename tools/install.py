@@ -5,29 +5,44 @@ executable whose runtime directory is there: the new runtime directory is put be
 first, then each executable is replaced by a rename. Plugins that were started just before still
 load from the old runtime directory, so that one stays until the next install. Files that are not
 ours are left alone, unless they have the name of a plugin.
+
+``--units DIRECTORY`` puts the systemd units there as well, with ``--bindir`` (TARGET when not
+given) as the place of the executables. Nothing is enabled.
 """
 
+import argparse
 import fcntl
 import os
 import re
 import shutil
-import sys
 import tempfile
 
+_UNITS = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "packaging/systemd"
+)
 _RUNTIME = re.compile(rb"cni-runtime-[0-9a-f]{12}")
 _LARGEST = 1 << 20
 """Bytes; our executables are far smaller, and no larger file is read to find out."""
 
 
 def main() -> None:
-    """Install; ``--prune`` removes the runtime directories of all older builds at once."""
-    arguments = [word for word in sys.argv[1:] if not word.startswith("--")]
-    if "--uninstall" in sys.argv:
-        (target,) = arguments
+    """Install, or take away what was installed."""
+    words = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    words.add_argument("--prune", action="store_true", help="no older runtime directory stays")
+    words.add_argument("--uninstall", action="store_true", help="remove the suite from TARGET")
+    words.add_argument("--units", metavar="DIRECTORY", help="install systemd units there, too")
+    words.add_argument("--bindir", help="where the units find the executables; else TARGET")
+    words.add_argument("places", nargs="+", metavar="SOURCE TARGET")
+    asked = words.parse_args()
+    target = asked.places[-1]
+    if asked.uninstall:
         uninstall(target)
-    else:
-        source, target = arguments
-        install(source, target, prune="--prune" in sys.argv)
+        remove_units(asked.units)
+        return
+    source, target = asked.places
+    install(source, target, prune=asked.prune)
+    if asked.units:
+        install_units(asked.units, asked.bindir or os.path.abspath(target))
 
 
 def install(source: str, target: str, *, prune: bool = False) -> None:
@@ -62,6 +77,26 @@ def uninstall(target: str) -> None:
                 os.unlink(f"{target}/{name}")
         for runtime in sorted(_runtimes_in(target)):
             shutil.rmtree(f"{target}/{runtime}")
+
+
+def install_units(directory: str, bindir: str) -> None:
+    """Write the systemd units, whose executables are in ``bindir``."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    for name in sorted(os.listdir(_UNITS)):
+        with open(f"{_UNITS}/{name}", encoding="utf-8") as file:
+            text = file.read().replace("@BINDIR@", bindir)
+        with tempfile.NamedTemporaryFile("w", prefix=".cni-install-", dir=directory) as scratch:
+            scratch.write(text)
+            scratch.flush()
+            _put_file(scratch.name, f"{directory}/{name}", mode=0o644)
+
+
+def remove_units(directory: str | None) -> None:
+    """Remove the units of ``install_units``."""
+    for name in os.listdir(_UNITS) if directory else ():
+        path = f"{directory}/{name}"
+        if os.path.exists(path):
+            os.unlink(path)
 
 
 def runtime_of(path: str) -> str:
@@ -102,12 +137,12 @@ def _put_directory(source: str, target: str) -> None:
         os.rename(new, target)
 
 
-def _put_file(source: str, target: str) -> None:
+def _put_file(source: str, target: str, mode: int = 0o755) -> None:
     descriptor, scratch = tempfile.mkstemp(prefix=".cni-install-", dir=os.path.dirname(target))
     os.close(descriptor)
     try:
         shutil.copyfile(source, scratch)
-        os.chmod(scratch, 0o755)  # noqa: S103 - every user may run plugins
+        os.chmod(scratch, mode)
         _finish(scratch, target)
     except BaseException:
         os.unlink(scratch)

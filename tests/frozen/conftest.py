@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.frozen.cnid import listens, until
+
 
 @pytest.fixture
 def copied(suite, tmp_path) -> Path:
@@ -35,3 +37,30 @@ def about(executable, **options):
     done = call(executable, **options)
     assert (done.returncode, done.stdout) == (0, b"")
     return done.stderr.decode().splitlines()[0]
+
+
+@pytest.fixture
+def start_cnid(host, suite):
+    """Start the server on the host; all that were started end with the test."""
+    started = []
+
+    def start(*arguments, program=f"{suite}/cnid"):
+        process = subprocess.Popen(
+            host.command(program, *arguments),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        until(lambda: process.poll() is not None or listens(host))
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def cnid(start_cnid):
+    return start_cnid()

@@ -5,22 +5,16 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
+from cnilib.cnid import SOCKET
+from tests.frozen.cnid import STATIC, children, listens, until, was_handed_over
 from tests.lab.nerdctl import CHAIN, published
 from tests.lab.network import Network
 
 pytestmark = pytest.mark.frozen
 
-SOCKET = "/run/cni/cnid/socket"
-STATIC = {
-    "cniVersion": "1.0.0",
-    "name": "n",
-    "type": "static",
-    "ipam": {"addresses": [{"address": "10.1.0.2/24"}]},
-}
 SLOW_IPAM = """#!/bin/sh
 echo $$ > /run/slow.pid
 [ "$CNI_COMMAND" = DEL ] && exit 0
@@ -30,68 +24,8 @@ echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.2/24"}]}'
 SLOW = {"cniVersion": "1.0.0", "name": "n", "type": "bridge", "ipam": {"type": "slow"}}
 
 
-@pytest.fixture
-def start_cnid(host, suite):
-    """Start the server on the host; all that were started end with the test."""
-    started = []
-
-    def start(*arguments, program=f"{suite}/cnid"):
-        process = subprocess.Popen(
-            host.command(program, *arguments),
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        until(lambda: process.poll() is not None or listens(host))
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def cnid(start_cnid):
-    return start_cnid()
-
-
-def until(condition):
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail("it does not come to pass")
-
-
-def listens(host):
-    return host.try_run("test", "-S", SOCKET).returncode == 0
-
-
-def children(process):
-    """Processes that cnid has forked and that are still there."""
-    tasks = f"/proc/{process.pid}/task/{process.pid}/children"
-    with open(tasks) as file:
-        return file.read().split()
-
-
-def was_handed_over(host, container, trace):
-    """Whether a call reaches cnid: its own process then opens no archive of modules twice."""
-    words = ["strace", "-f", "-qq", "-e", "trace=connect,prctl,setns", "-o", str(trace)]
-    subprocess.run(
-        host.command(*words, f"{host.binaries}/static"),
-        input=json.dumps(STATIC),
-        env=host.environ("ADD", container),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return f'sun_path="{SOCKET}"' in trace.read_text() and "= 0" in trace.read_text()
-
-
 def test_a_call_is_handed_over_and_answers_the_same(host, container, cnid, tmp_path):
-    assert was_handed_over(host, container, tmp_path / "trace")
+    assert was_handed_over(host, container, tmp_path)
     warm = host.add(STATIC, container)
     cnid.terminate()
     cnid.wait()

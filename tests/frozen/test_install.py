@@ -146,3 +146,14 @@ def test_a_failed_install_leaves_what_was_there(suite, other_build, target, monk
 
 def _disk_full(*_):
     raise OSError(28, "No space left on device")
+
+
+def test_units_name_the_place_of_the_executables(suite, target, tmp_path):
+    words = ("--units", tmp_path / "units", "--bindir", "/opt/cni/bin", suite, target)
+    subprocess.run([sys.executable, "-m", "tools.install", *words], cwd=ROOT, check=True)
+    service = (tmp_path / "units/cni-cnid.service").read_text()
+    assert "ExecStart=/opt/cni/bin/cnid\n" in service
+    assert (tmp_path / "units/cni-cnid.socket").stat().st_mode & 0o777 == 0o644
+    words = ("--uninstall", "--units", tmp_path / "units", target)
+    subprocess.run([sys.executable, "-m", "tools.install", *words], cwd=ROOT, check=True)
+    assert list((tmp_path / "units").iterdir()) == []

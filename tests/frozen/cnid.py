@@ -1,0 +1,56 @@
+"""What tests of cnid share: a call for it, and looking at who ran one."""
+
+import json
+import re
+import subprocess
+import time
+
+import pytest
+
+from cnilib.cnid import SOCKET
+
+STATIC = {
+    "cniVersion": "1.0.0",
+    "name": "n",
+    "type": "static",
+    "ipam": {"addresses": [{"address": "10.1.0.2/24"}]},
+}
+
+
+def until(condition):
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail("it does not come to pass")
+
+
+def listens(host):
+    return host.try_run("test", "-S", SOCKET).returncode == 0
+
+
+def children(process):
+    """Processes that cnid has forked and that are still there."""
+    tasks = f"/proc/{process.pid}/task/{process.pid}/children"
+    with open(tasks) as file:
+        return file.read().split()
+
+
+def was_handed_over(host, container, directory, *prefix):
+    """Whether cnid takes a call; ``prefix`` are words to start the executable by.
+
+    The server's readiness is the one byte that the executable reads from it before its end.
+    """
+    trace = directory / "trace"
+    words = ["strace", "-f", "-qq", "-e", "trace=recvfrom,connect", "-o", str(trace)]
+    done = subprocess.run(
+        host.command(*words, *prefix, f"{host.binaries}/static"),
+        input=json.dumps(STATIC),
+        env=host.environ("ADD", container),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)["ips"] == [{"address": "10.1.0.2/24"}]
+    return re.search(r'recvfrom\(\d+, "\+", 1', trace.read_text()) is not None
