@@ -56,6 +56,8 @@ demo: build
 test: build
 	@tools/packages.sh test
 	$(call test_on,$(CURDIR)/$(BUILT),tests)
+	$(say) 'the scenarios once more, each call handed over to cnid'
+	@CNI_BIN=$(CURDIR)/$(BUILT) $(VENV)/bin/python -m pytest tests/scenarios --with-cnid $(PYTEST_FLAGS)
 
 test-reference: $(VENV)/.ready
 	@tools/packages.sh test
@@ -76,7 +78,7 @@ install: build
 	$(say) 'installing into $(DESTDIR)$(BINDIR)'
 	@$(VENV)/bin/python -m tools.install --bindir $(BINDIR) $(if $(UNITDIR),--units $(DESTDIR)$(UNITDIR)) \
 		$(BUILT) $(DESTDIR)$(BINDIR)
-	@$(if $(UNITDIR),echo 'units in $(UNITDIR): systemctl enable --now cni-cnid.socket starts the plugin server on demand',:)
+	@$(if $(UNITDIR),echo 'systemd units are in $(UNITDIR): docs/install.md says what they are for',:)
 
 uninstall:
 	@$(VENV)/bin/python -m tools.install --uninstall $(if $(UNITDIR),--units $(DESTDIR)$(UNITDIR)) \
