@@ -6,7 +6,6 @@ link goes again. What such a plugin does after that, and on the other commands, 
 """
 
 import errno
-import os
 
 from cnilib import attach
 from cnilib.errors import CniError, KernelError, NotAvailable
@@ -15,11 +14,13 @@ from cnilib.kernel.modules import lacking
 from cnilib.kernel.netns import Namespace
 from cnilib.kernel.virtual_links import has_kind
 from cnilib.types.result import Interface, Result
+from cnilib.veth import random_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from cnilib.attachment import ValidAttachments
     from cnilib.kernel.links import Link
     from cnilib.request import Request
     from cnilib.types.config import NetConf
@@ -50,7 +51,7 @@ def make_link(
     """
     newborn = _Newborn(container.path)
     undo.add(f"remove the link made for {ifname}", newborn.remove)
-    name = born_as or f"veth{os.urandom(4).hex()}"
+    name = born_as or random_name()
     newborn.name = name
     try:
         create(name)
@@ -148,6 +149,13 @@ def delete_link(req: "Request", conf: "NetConf", errors: "ErrorList") -> None:
     attach.release_ipam(req, conf.ipam.type, errors)
     with errors:
         attach.remove_container_link(req)
+
+
+def collect_garbage(
+    req: "Request", conf: "NetConf", _valid: "ValidAttachments", errors: "ErrorList"
+) -> None:
+    """All of GC: on the host there is nothing but what the IPAM plugin keeps."""
+    attach.forward_gc(req, conf.ipam.type, errors)
 
 
 def require_kind(kind: str) -> None:

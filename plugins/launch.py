@@ -40,13 +40,19 @@ def run(name: str, arguments: "list[str] | None" = None) -> "NoReturn":
         if words[:1] == ["daemon"]:
             run_daemon(name, words[1:])
     build = build_id()
-    if build and posix.environ.get(b"CNI_COMMAND", b"") not in _ANSWERED_HERE:
+    if build and not _is_for_this_process(posix.environ):
         from cnilib.cnid.client import hand_over
 
         status = hand_over(build, name)
         if status is not None:
             _leave(status)
     run_here(name, _leave)
+
+
+def _is_for_this_process(environ: "dict[bytes, bytes]") -> bool:
+    """Whether cnid is not to be asked: it would not be faster, or the caller wants it so."""
+    command, cnid = environ.get(b"CNI_COMMAND", b""), environ.get(b"CNI_PLUGIN_CNID")
+    return command in _ANSWERED_HERE or cnid == b"off"
 
 
 def run_here(name: str, leave: "Leave") -> "NoReturn":

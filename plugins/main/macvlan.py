@@ -16,6 +16,7 @@ from cnilib import attach
 from cnilib.container_link import (
     ARP_NOTIFY,
     NDISC_NOTIFY,
+    collect_garbage,
     connect_link,
     delete_link,
     make_link,
@@ -38,11 +39,10 @@ from cnilib.plugin import plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.attachment import ValidAttachments
     from cnilib.kernel.links import Link
     from cnilib.request import Request
     from cnilib.types.result import Result
-    from cnilib.undo import ErrorList, Undo
+    from cnilib.undo import Undo
 
 _LONGEST_QUEUE = (1 << 32) - 1
 
@@ -93,11 +93,6 @@ def add(req: "Request", conf: Conf, undo: "Undo") -> "Result":
         return connect_link(req, conf, container, link, undo, (ARP_NOTIFY, NDISC_NOTIFY))
 
 
-def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
-    """The addresses and the link, whatever has become of the master."""
-    delete_link(req, conf, errors)
-
-
 def check(req: "Request", conf: Conf) -> None:
     """The link is a macvlan of the master, as configured, with what prevResult reports."""
     wanted_mac(req, conf)
@@ -126,18 +121,13 @@ def status(req: "Request", conf: Conf) -> None:
     attach.forward_status(req, conf.ipam.type)
 
 
-def gc(req: "Request", conf: TeardownConf, _valid: "ValidAttachments", errors: "ErrorList") -> None:
-    """There is nothing of ours on the host; the IPAM plugin has its addresses."""
-    attach.forward_gc(req, conf.ipam.type, errors)
-
-
 main = plugin(
     "macvlan",
     Conf,
     add=add,
-    delete=delete,
+    delete=delete_link,
     check=check,
     status=status,
-    gc=gc,
+    gc=collect_garbage,
     delete_conf=TeardownConf,
 )

@@ -16,6 +16,10 @@ MAPPINGS = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
 BASES = {
     "bridge": {"bridge": "br9", "isGateway": True, "ipMasq": True, "ipam": IPAM},
     "macvlan": {"master": "eno1", "ipam": IPAM},
+    "ipvlan": {"master": "eno1", "ipam": IPAM},
+    "vlan": {"master": "eno1", "ipam": IPAM},
+    "dummy": {"ipam": IPAM},
+    "tap": {"ipam": IPAM},
     "host-local": {"ipam": IPAM},
     "static": {"ipam": {"type": "static", "addresses": [{"address": "10.20.0.2/24"}]}},
     "loopback": {},
