@@ -12,7 +12,7 @@ FLOORS = [
     ("plugins.launch", "plugins.registry"),
     ("plugins",),
     ("cnilib.cnid",),
-    ("cnilib.veth", "cnilib.container_link", "cnilib.master", "cnilib.mac"),
+    ("cnilib.veth", "cnilib.container_link", "cnilib.labelled", "cnilib.mac", "cnilib.master"),
     ("cnilib.attach", "cnilib.ip_masq"),
     ("cnilib.plugin", "cnilib.delegate"),
     ("cnilib.request", "cnilib.netfilter"),
