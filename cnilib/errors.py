@@ -122,8 +122,11 @@ _HINTS: dict[tuple[int, str], str] = {
     (_errno.EROFS, ""): "the file system is read-only",
     (_errno.EOPNOTSUPP, ""): "the running kernel lacks this feature",
     (_errno.ENODEV, "set"): "the link has vanished",
+    (_errno.EACCES, "add"): "IPv6 is disabled on that link, see its sysctl disable_ipv6; or the "
+    "plugin needs root",
     (_errno.ENETUNREACH, "add"): "the gateway is not on a subnet of the interface",
     (_errno.EADDRNOTAVAIL, "set"): "the address is a multicast or zero address",
+    (_errno.EADDRNOTAVAIL, "add"): "its MAC is a multicast or zero address",
 }
 
 

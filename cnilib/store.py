@@ -16,9 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOCK_PATIENCE = 50.0
-"""Seconds a lock is waited for when the caller has no deadline (protocol.md 8)."""
-
+_PATIENCE = 50.0  # seconds that a call may take in all: below CRI-O's 60 (protocol.md 8)
+_LEAST_PATIENCE = 5.0
 _POLL_FIRST, _POLL_LONGEST = 0.001, 0.02
 
 
@@ -26,7 +25,7 @@ _POLL_FIRST, _POLL_LONGEST = 0.001, 0.02
 def locked(path: str, deadline: float | None = None, mode: int = 0o600) -> "Iterator[None]":
     """Hold the lock on the file ``path``, which is made if missing; so is its directory.
 
-    ``deadline`` is a value of ``time.monotonic()``.
+    ``deadline`` is a value of ``time.monotonic()``; without one it is that of the process.
 
     Raises:
         TryAgain: the lock was still taken at the deadline; names the holder where known.
@@ -34,7 +33,7 @@ def locked(path: str, deadline: float | None = None, mode: int = 0o600) -> "Iter
     """
     descriptor = _open_lock(path, mode)
     try:
-        _acquire(descriptor, path, deadline or time.monotonic() + LOCK_PATIENCE)
+        _acquire(descriptor, path, deadline)
         yield
     finally:
         os.close(descriptor)
@@ -132,6 +131,23 @@ def ensure_directory(path: str, mode: int = 0o755) -> None:
         raise _io_error("create directory", path, error) from error
 
 
+def process_deadline() -> float:
+    """The ``time.monotonic()`` at which this process, which serves one call, stops waiting.
+
+    That leaves a moment in any case: what undoes an ADD that ran out of time must have the lock
+    as well, and the runtime kills us soon.
+    """
+    return time.monotonic() + max(_PATIENCE - _process_age(), _LEAST_PATIENCE)
+
+
+def _process_age() -> float:
+    """Seconds since this process began: field 22 of /proc/self/stat, proc(5)."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - began
+
+
 def _open_lock(path: str, mode: int) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
@@ -146,13 +162,14 @@ def _open_lock(path: str, mode: int) -> int:
         raise _io_error("open lock file", path, error) from error
 
 
-def _acquire(descriptor: int, path: str, deadline: float) -> None:
+def _acquire(descriptor: int, path: str, deadline: float | None) -> None:
     """Poll: a blocking flock could not be given up at the deadline without a signal handler."""
     pause = _POLL_FIRST
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            deadline = deadline or process_deadline()
             if time.monotonic() >= deadline:
                 raise TryAgain(f"lock {path} is held{_holder(descriptor)}; try again") from None
         except OSError as error:

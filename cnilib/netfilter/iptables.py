@@ -13,6 +13,7 @@ import time
 
 from cnilib.errors import CniError, ConfigError, TryAgain
 from cnilib.frozen import child_environment
+from cnilib.store import process_deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ _PROGRAMS = {"ip": "iptables", "ip6": "ip6tables"}
 _REGISTERED = {"ip": "ip_tables_names", "ip6": "ip6_tables_names"}
 _DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,+=%@![]")
-_WAIT_SECONDS = 30  # for the lock of iptables-legacy; below every runtime's own limit
 _TRIES = 5
 _COMMENT_BYTES = 255
 _CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN - 1
@@ -118,6 +118,9 @@ def uses_legacy(family: str = "ip") -> bool:
     """Whether rules are kept by iptables-legacy here (netfilter.md 5).
 
     The kernel lists a legacy table once somebody looked at it, so an empty one does not count.
+
+    Raises:
+        TryAgain: another program keeps its lock.
     """
     names = legacy_tables(family)
     return any(_has_rules(family, table) for table in ("nat", "filter") if table in names)
@@ -130,7 +133,7 @@ def listing(family: str, table: str) -> Listing:
         ConfigError: there is no iptables binary.
         CniError: the tool failed.
     """
-    status, output, errors = _run([_binary(family, ""), "--wait", "-t", table, "-S"])
+    status, output, errors = _run([_binary(family, ""), _wait(), "-t", table, "-S"])
     if status:
         raise _failure(family, table, "list", errors)
     return Listing(output.splitlines())
@@ -218,7 +221,7 @@ def _failed_line(errors: str) -> int:
 
 def _restore(family: str, table: str, lines: "Sequence[str]") -> tuple[int, str]:
     text = "\n".join((f"*{table}", *lines, "COMMIT", ""))
-    command = [_binary(family, "-restore"), "--noflush", f"--wait={_WAIT_SECONDS}"]
+    command = [_binary(family, "-restore"), "--noflush", _wait()]
     status, _, errors = _run(command, text)
     return status, errors
 
@@ -269,12 +272,25 @@ def _has_rules(family: str, table: str) -> bool:
     tool = find_program(f"{plain}-legacy") or find_program(plain)
     if tool is None:
         return False
-    status, output, _ = _run([tool, "--wait", "-t", table, "-S"])
+    status, output, errors = _run([tool, _wait(), "-t", table, "-S"])
+    failure = _failure(family, table, "list", errors) if status else None
+    if isinstance(failure, TryAgain):
+        raise failure
     return not status and any(line.startswith("-A") for line in output.splitlines())
+
+
+def _wait() -> str:
+    """How long iptables-legacy may wait for its lock: as long as this call may take."""
+    return f"--wait={max(1, int(process_deadline() - time.monotonic()))}"
 
 
 def _failure(family: str, table: str, act: str, errors: str) -> CniError:
     """The tool's first line that says something is the message, the rest the details."""
+    if "xtables lock" in errors:
+        return TryAgain(
+            f"failed to {act} table {table} of {_PROGRAMS[family]}: another program holds the "
+            "xtables lock (/run/xtables.lock); try again"
+        )
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     useful = [line for line in lines if not line.startswith(("Try `", "Error occurred at"))]
     reason = useful[0] if useful else "no reason given"

@@ -37,6 +37,10 @@ class NftNotSupportedError(CniError):
     """The kernel lacks nf_tables, or a part of it that is needed."""
 
 
+class NftRefusedError(CniError):
+    """The commands are wrong, for example the words of a condition; details have the reason."""
+
+
 class _Context:
     """The one libnftables context of this process."""
 
@@ -65,7 +69,7 @@ def run(text: str) -> None:
         NftExistsError: an object or an element with other data does.
         NftNotSupportedError: the kernel lacks a feature; the message names the option.
         TryAgain: others kept changing the ruleset.
-        CniError: anything else, with the library's text as details.
+        NftRefusedError, CniError: anything else, with the library's text as details.
     """
     error = ""
     for _ in range(_TRIES):
@@ -130,4 +134,4 @@ def _failure(error: str) -> CniError:
         )
     if "Operation not permitted" in text:
         return CniError("nftables refused the transaction: CAP_NET_ADMIN is needed", text)
-    return CniError("nftables refused the transaction", text)
+    return NftRefusedError("nftables refused the transaction", text)

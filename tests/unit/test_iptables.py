@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnilib.attachment import Attachment
-from cnilib.errors import ConfigError
+from cnilib.errors import ConfigError, TryAgain
 from cnilib.netfilter import iptables
 
 LISTED = """\
@@ -130,3 +130,11 @@ def test_binaries_are_found_without_sbin_in_the_path(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr(iptables, "_DIRECTORIES", (str(tmp_path),))
     assert iptables.find_program("iptables") == str(tool)
+
+
+def test_a_lock_that_another_program_keeps_is_worth_another_try(monkeypatch):
+    complaint = "Another app is currently holding the xtables lock. Stopped waiting after 30s.\n"
+    monkeypatch.setattr(iptables, "_binary", lambda _family, suffix: f"iptables{suffix}")
+    monkeypatch.setattr(iptables, "_run", lambda *_: (4, "", complaint))
+    with pytest.raises(TryAgain, match="xtables lock"):
+        iptables.listing("ip", "nat")

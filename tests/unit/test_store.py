@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from cnilib import store
 from cnilib.errors import IoError, TryAgain
 from cnilib.store import create_exclusive, locked, read_file, remove_file, write_atomic
 
@@ -80,3 +81,18 @@ def test_a_failed_write_keeps_the_old_content_and_names_the_file(tmp_path):
 def test_what_is_missing_is_none_and_removing_it_is_fine(tmp_path):
     assert read_file(str(tmp_path / "no")) is None
     assert not remove_file(str(tmp_path / "no"))
+
+
+def test_a_process_that_has_waited_long_leaves_undo_a_moment_to_wait(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr(store, "_process_age", lambda: 3600.0)
+    monkeypatch.setattr(store, "_LEAST_PATIENCE", 0.05)
+    with pytest.raises(TryAgain, match=f"process {holder.pid}"), locked(str(tmp_path / "lock")):
+        pass
+
+
+def test_a_new_process_may_wait_almost_the_whole_time_of_a_call():
+    left = (
+        "from cnilib import store; import time; print(store.process_deadline() - time.monotonic())"
+    )
+    seconds = subprocess.check_output([sys.executable, "-c", left], text=True)
+    assert 0 < float(seconds) <= 50

@@ -102,7 +102,11 @@ class Leases:
             if self._take(attachment, range_set, address, owners):
                 return address
             taken.add(str(address))  # made without the lock
-        raise _failure(range_set, f"no IP addresses available in range set: {range_set}")
+        raise _failure(
+            range_set,
+            f"no IP addresses available in range set: {range_set}; {self._directory} holds "
+            f"{len(taken)} leases",
+        )
 
     def give_back(self) -> None:
         """Remove the leases this call has made, and no other of the same attachment."""

@@ -6,12 +6,13 @@ there, and the record kept with them is how DEL and GC know what an attachment h
 
 from ipaddress import ip_address
 
+from cnilib.errors import CniError
 from cnilib.netfilter import forward_chain, nfprobe, reference, ruleset
 from cnilib.netfilter.records import Records
 from cnilib.netfilter.ruleset import Owner
 from plugins.meta.firewall import firewalld
 from plugins.meta.firewall.backend import FIREWALLD, IPTABLES, choose
-from plugins.meta.firewall.config import ISOLATED
+from plugins.meta.firewall.config import ISOLATED, OPEN
 from plugins.meta.firewall.targets import element_of, host_links, wanted
 
 TYPE_CHECKING = False
@@ -39,6 +40,11 @@ def install(conf: "Conf", req: "Request", target: "Targets", undo: "Undo") -> No
     if nfprobe.supported():
         undo.add("close the firewall", ruleset.withdraw, _owner(req.attachment))
         ruleset.apply(_owner(req.attachment), wanted(target))
+    elif conf.ingress_policy != OPEN:
+        raise CniError(
+            f"ingressPolicy {conf.ingress_policy} needs nf_tables, which the running kernel lacks "
+            "(modprobe nf_tables; CONFIG_NF_TABLES)"
+        )
     if _isolates_ports(target):
         from plugins.meta.firewall import ports
 

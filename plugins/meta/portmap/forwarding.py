@@ -1,11 +1,11 @@
 """The steps of portmap's commands: choosing the backend, and what goes with either of them."""
 
-from cnilib.errors import CheckFailed
+from cnilib.errors import CheckFailed, CniError, ConfigError
 from cnilib.kernel.links import find_link_by_index
 from cnilib.kernel.routes import find_route_to
 from cnilib.kernel.sysctl import ensure_sysctl, read_sysctl
 from cnilib.log import warn
-from cnilib.netfilter import ledger, nfprobe, reference, ruleset
+from cnilib.netfilter import ledger, nfprobe, nft, reference, ruleset
 from cnilib.netfilter.ruleset import Owner, Wanted
 from plugins.meta.portmap import flows, native
 from plugins.meta.portmap.backend import IPTABLES, choose
@@ -131,11 +131,27 @@ def _apply_native(
     owner = Owner(attachment, PLUGIN)
     if backend != IPTABLES:
         fail = conf.port_conflict == "fail"
-        _tell(ruleset.apply(owner, _wanted(conf, wanted, devices), fail_on_conflict=fail))
+        try:
+            conflicts = ruleset.apply(owner, _wanted(conf, wanted, devices), fail_on_conflict=fail)
+        except nft.NftRefusedError as error:
+            raise _refusal(error, wanted) from error
+        _tell(conflicts)
     elif not devices:
         ruleset.withdraw(owner)  # what an ADD with the other backend made
     elif nfprobe.supported():
         ruleset.apply(owner, Wanted(elements=tuple(native.guards(devices))))
+
+
+def _refusal(error: nft.NftRefusedError, wanted: "Sequence[Target]") -> CniError:
+    """Of everything that portmap sends, only conditions are somebody else's words."""
+    for target in wanted:
+        if target.conditions:
+            words, version = " ".join(target.conditions), "V4" if target.family == "ip" else "V6"
+            return ConfigError(
+                f"nftables does not accept the conditions {words!r}: correct conditions{version}",
+                error.details,
+            )
+    return error
 
 
 def _wanted(conf: "Conf", wanted: "Sequence[Target]", devices: "Mapping[str, str]") -> Wanted:
