@@ -15,6 +15,8 @@ PREVIOUS = {
 MAPPINGS = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
 BASES = {
     "bridge": {"bridge": "br9", "isGateway": True, "ipMasq": True, "ipam": IPAM},
+    "ptp": {"ipMasq": True, "ipam": IPAM},
+    "host-device": {"device": "eno1", "ipam": IPAM},
     "macvlan": {"master": "eno1", "ipam": IPAM},
     "ipvlan": {"master": "eno1", "ipam": IPAM},
     "vlan": {"master": "eno1", "ipam": IPAM},

@@ -122,10 +122,14 @@ def find_inside(container: Namespace, saved: "Saved") -> "Link | None":
 
 
 def _is_device(link: "Link", saved: "Saved") -> bool:
-    """By its mark, or else by its MAC, which a VLAN on it may share: so by its kind, too."""
+    """By its mark, or else by its MAC, which a VLAN on it may share: so by its kind, too.
+
+    Every lo has the same MAC, all zeroes: that is none.
+    """
     if link.alias == saved.name:
         return True
-    return bool(saved.mac) and (link.mac, link.kind) == (saved.mac, saved.kind)
+    has_mac = bool(saved.mac.strip("0:"))
+    return has_mac and (link.mac, link.kind) == (saved.mac, saved.kind)
 
 
 def _find_on_host(host: Namespace, saved: "Saved") -> "Link | None":
