@@ -13,7 +13,7 @@ from cnilib.errors import CheckFailed, CniError, ConfigError, KernelError
 from cnilib.kernel.addresses import add_address, list_addresses, wait_for_addresses
 from cnilib.kernel.links import find_link, remove_link, set_up
 from cnilib.kernel.netns import Namespace
-from cnilib.kernel.routes import MAIN_TABLE, add_route, list_routes
+from cnilib.kernel.routes import add_route, list_routes
 from cnilib.kernel.sysctl import ensure_sysctl, read_sysctl, write_sysctl
 from cnilib.log import warn
 
@@ -257,7 +257,9 @@ def check_link(namespace: "Namespace", interface: "Interface", kind: str = "") -
 
 
 def check_addresses(container: "Namespace", link: "Link", result: "Result") -> None:
-    """Every address of the result is on the link, with its connected route.
+    """Every address of the result is on the link, with its connected route in whatever table.
+
+    A plugin chained after this one may have moved the route (sbr, vrf).
 
     Raises:
         CheckFailed: one is missing, or its subnet is not routed (a link that is down).
@@ -275,7 +277,7 @@ def check_addresses(container: "Namespace", link: "Link", result: "Result") -> N
     connected = {
         route.dst
         for version in {ip.address.version for ip in result.ips}
-        for route in list_routes(container, family=version)
+        for route in list_routes(container, family=version, table=None)
     }
     for ip in result.ips:
         network = ip.address.network
@@ -288,23 +290,23 @@ def check_addresses(container: "Namespace", link: "Link", result: "Result") -> N
 
 
 def check_routes(container: "Namespace", result: "Result") -> None:
-    """Every route of the result is in its table.
+    """Every route of the result is in its table; in any table when the result names none.
 
     The gateway is compared where the result has one, except for a default route: any will do.
 
     Raises:
         CheckFailed: a route is missing.
     """
-    tables: dict[tuple[int, int], list[RouteEntry]] = {}
+    tables: dict[tuple[int, int | None], list[RouteEntry]] = {}
     for route in result.routes:
-        key = (route.dst.version, route.table or MAIN_TABLE)
+        key = (route.dst.version, route.table or None)
         if key not in tables:
             tables[key] = list_routes(container, family=key[0], table=key[1])
         if not any(_is_route(entry, route) for entry in tables[key]):
             via = f" via {route.gw}" if route.gw else ""
             raise CheckFailed(
-                f"routes in {container.path}, table {key[1]}: expected {route.dst.network}{via}, "
-                "found none"
+                f"routes in {container.path}, table {key[1] or 'any'}: expected "
+                f"{route.dst.network}{via}, found none"
             )
 
 

@@ -20,6 +20,7 @@ PLUGINS = {
     "portmap": ("plugins.meta.portmap", "0.1.0"),
     "sbr": ("plugins.meta.sbr", "0.1.0"),
     "tuning": ("plugins.meta.tuning", "0.1.0"),
+    "vrf": ("plugins.meta.vrf", "0.3.1"),
 }
 
 DAEMONS = {"dhcp": "plugins.ipam.dhcp.daemon"}

@@ -23,18 +23,24 @@ _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x02, 0x08, 0x40
 _DAD_PATIENCE, _DAD_POLL = 5.0, 0.05
+_FOREVER = 0xFFFFFFFF  # INFINITY_LIFE_TIME
+_SETTABLE_FLAGS = 0x716  # those of an IPv6 address that RTM_NEWADDR takes: no states
 _UP_STATES = {"UP", "UNKNOWN"}
 _LONGEST_WITH_BROADCAST = 30
 
 
 class Address(NamedTuple):
-    """An address of a link; ``scope`` is 0 for global, 253 link, 254 host."""
+    """An address of a link; ``scope`` is 0 for global, 253 link, 254 host.
+
+    ``lifetimes`` are the seconds it is preferred and valid (struct ifa_cacheinfo).
+    """
 
     interface: "IPInterface"
     tentative: bool
     dadfailed: bool
     scope: int
     flags: int
+    lifetimes: tuple[int, int]
 
 
 def list_addresses(namespace: "Namespace", index: int, family: int | None = None) -> list[Address]:
@@ -67,6 +73,24 @@ def add_address(
         last = broadcast or interface.network.broadcast_address
         request["attrs"].append(("IFA_BROADCAST", str(last)))
     thing = f"{interface} to link {index} in {namespace.path}"
+    namespace.netlink.act(request, _RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add address", thing)
+
+
+def restore_address(namespace: "Namespace", index: int, address: Address) -> None:
+    """Add an address as it was when it was listed: with its flags and what is left of its life.
+
+    Raises:
+        KernelError: EEXIST, it is there already.
+    """
+    request = _request(index, address.interface)
+    request["scope"] = address.scope
+    preferred, valid = address.lifetimes
+    lifetimes = {"ifa_preferred": preferred, "ifa_valid": valid}
+    request["attrs"] += [
+        ("IFA_FLAGS", address.flags & _SETTABLE_FLAGS),
+        ("IFA_CACHEINFO", lifetimes | {"cstamp": 0, "tstamp": 0}),
+    ]
+    thing = f"{address.interface} to link {index} in {namespace.path}"
     namespace.netlink.act(request, _RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add address", thing)
 
 
@@ -128,6 +152,7 @@ def _request(index: int, interface: "IPInterface") -> "Any":
 def _address(message: "Any") -> Address:
     attrs = dict(message["attrs"])
     flags = attrs.get("IFA_FLAGS", message["flags"])
+    cache = attrs.get("IFA_CACHEINFO") or {}
     local = ip_address(attrs.get("IFA_LOCAL") or attrs["IFA_ADDRESS"])
     return Address(
         interface=ip_interface((local, message["prefixlen"])),
@@ -135,4 +160,5 @@ def _address(message: "Any") -> Address:
         dadfailed=bool(flags & _IFA_F_DADFAILED),
         scope=message["scope"],
         flags=flags,
+        lifetimes=(cache.get("ifa_preferred", _FOREVER), cache.get("ifa_valid", _FOREVER)),
     )

@@ -32,7 +32,7 @@ def list_link_routes(namespace: "Namespace", index: int) -> list[LinkRoute]:
     ]
 
 
-def tables_in_use(namespace: "Namespace") -> set[int]:
+def tables_with_routes(namespace: "Namespace") -> set[int]:
     """The tables that have a route of any link, kind and family."""
     return {table_of(message) for family in (4, 6) for message in _dump(namespace, family)}
 

@@ -101,15 +101,14 @@ def remove_route(namespace: "Namespace", dst: "IPNetwork", *, oif: int, table: i
 
 
 def list_routes(
-    namespace: "Namespace", *, family: int, table: int = MAIN_TABLE, oif: int | None = None
+    namespace: "Namespace", *, family: int, table: int | None = MAIN_TABLE, oif: int | None = None
 ) -> list[RouteEntry]:
-    """The routes of one table and family (4 or 6), of one link if ``oif`` is given."""
+    """The routes of one table, or of all for None, and family (4 or 6), of one link if ``oif``."""
     request = rtmsg()
     request["family"] = _FAMILIES[family]
-    request["attrs"] = [("RTA_TABLE", table)]
-    if oif is not None:
-        request["attrs"].append(("RTA_OIF", oif))
-    thing = f"of table {table} in {namespace.path}"
+    wanted = (("RTA_TABLE", table), ("RTA_OIF", oif))
+    request["attrs"] = [(name, value) for name, value in wanted if value is not None]
+    thing = f"of {'all tables' if table is None else f'table {table}'} in {namespace.path}"
     try:
         messages = namespace.netlink.dump(request, _RTM_GETROUTE, "list routes", thing)
     except KernelError as error:
@@ -117,7 +116,7 @@ def list_routes(
             return []
         raise
     entries = [e for m in messages if not m["flags"] & _IN_USE_BY_CACHE for e in _entries(m)]
-    return [e for e in entries if e.table == table and oif in {None, e.oif}]
+    return [e for e in entries if table in {None, e.table} and oif in {None, e.oif}]
 
 
 def find_default_device(namespace: "Namespace") -> int | None:

@@ -40,13 +40,13 @@ while True:
 """
 _CLIENT = """
 import json, socket, sys
-address, port, protocol, source_port = json.loads(sys.argv[1])
+address, port, protocol, source_port, source = json.loads(sys.argv[1])
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
 asking = socket.socket(family, kind)
 asking.settimeout(1)
 asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-asking.bind(("", source_port))
+asking.bind((source, source_port))
 answer = b""
 try:
     asking.connect((address, port))
@@ -87,9 +87,9 @@ class Servers:
             process.stdout.close()
 
 
-def ask(place, address, port, protocol="tcp", source_port=0):
+def ask(place, address, port, protocol="tcp", source_port=0, source=""):
     """The reply that somebody at ``place`` gets, None without one."""
-    question = json.dumps([address, port, protocol, source_port])
+    question = json.dumps([address, port, protocol, source_port, source])
     words = place.run(*_PYTHON, _CLIENT, question).split()
     return Reply(*words) if words else None
 

@@ -6,6 +6,9 @@ import os
 
 import pytest
 
+from tests.lab.network import Network
+from tests.lab.packets import Reply, Servers, ask
+
 REFERENCE = "/usr/lib/cni"
 
 newer = pytest.mark.ours("Debian's release of the reference is older than this key")
@@ -569,3 +572,94 @@ def test_status_and_gc_have_nothing_to_say(host):
     for command, more in (("STATUS", {}), ("GC", {"cni.dev/valid-attachments": []})):
         answer = host.cni(command, given | more)
         assert (answer.ok, answer.stdout) == (True, "")
+
+
+# -- packets ---------------------------------------------------------------------------
+
+FAR4, FAR6 = "198.51.100.1", "2001:db8:51::1"
+
+
+@pytest.fixture
+def servers():
+    running = Servers()
+    yield running
+    running.close()
+
+
+def router(host, number, servers):
+    """A machine on bridge ``br<number>`` that is the far address: whichever is asked answers."""
+    machine = host.container()
+    pair = ("link", "add", f"up{number}", "type", "veth", "peer", "name", "in0")
+    host.run("ip", *pair, "netns", machine.name)
+    host.run("ip", "link", "set", f"up{number}", "master", f"br{number}", "up")
+    machine.run("ip", "link", "set", "in0", "up")
+    machine.run("ip", "link", "set", "lo", "up")
+    for address, far in ((f"10.{number}.0.1/24", FAR4), (f"fd0{number}::1/64", FAR6)):
+        machine.run("ip", "address", "add", address, "dev", "in0")
+        machine.run("ip", "address", "add", far, "dev", "lo")
+    for family, address, far in (
+        ("-4", f"10.{number}.0.2", FAR4),
+        ("-6", f"fd0{number}::2", FAR6),
+    ):
+        machine.run("ip", family, "route", "add", address, "dev", "in0", "src", far)
+    servers.start(machine, f"router{number}")
+    return machine
+
+
+def network(host, number, *more, default=False):
+    """Bridge ``br<number>`` with two addresses, and what is chained after it."""
+    addresses = [
+        {"address": f"10.{number}.0.2/24", "gateway": f"10.{number}.0.1"},
+        {"address": f"fd0{number}::2/64", "gateway": f"fd0{number}::1"},
+    ]
+    ipam = {"type": "static", "addresses": addresses}
+    if default:
+        ipam["routes"] = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+    bridge = {"type": "bridge", "bridge": f"br{number}", "ipam": ipam}
+    return Network(host, [bridge, *more], name=f"net{number}")
+
+
+def test_an_answer_goes_back_the_way_the_question_came(host, servers):
+    """Two bridges, two routers with one address: without sbr every answer leaves by eth0."""
+    inside = host.container()
+    network(host, 1, default=True).add(inside)
+    result = network(host, 2).add(inside, ifname="net1")
+    routers = [router(host, number, servers) for number in (1, 2)]
+    servers.start(inside, "inside")
+    asked = [("10.1.0.2", "fd01::2"), ("10.2.0.2", "fd02::2")]
+
+    def answers():
+        return [
+            ask(place, address, 7000)
+            for place, pair in zip(routers, asked, strict=True)
+            for address in pair
+        ]
+
+    heard = [Reply("inside", FAR4), Reply("inside", FAR6)]
+    assert answers() == [*heard, None, None]
+    given = {"cniVersion": "1.0.0", "name": "net2", "type": "sbr", "prevResult": result}
+    host.add(given, inside, ifname="net1")
+    assert answers() == [*heard, *heard]
+    host.delete(given, inside, ifname="net1")
+    assert answers() == [*heard, None, None]
+
+
+def test_each_source_address_leaves_by_its_own_interface(host, servers):
+    inside = host.container()
+    network(host, 1, {"type": "sbr"}, default=True).add(inside)
+    network(host, 2, {"type": "sbr"}).add(inside, ifname="net1")
+    for number in (1, 2):
+        router(host, number, servers)
+    for number, sources in ((1, ("10.1.0.2", "fd01::2")), (2, ("10.2.0.2", "fd02::2"))):
+        for source, far in zip(sources, (FAR4, FAR6), strict=True):
+            answer = ask(inside, far, 7000, source=source)
+            assert answer == Reply(f"router{number}", source)
+
+
+@pytest.mark.ours("CHECK of the reference's bridge looks at the main table only")
+def test_the_whole_chain_passes_its_check(host):
+    inside = host.container()
+    chain = network(host, 1, {"type": "sbr"}, default=True)
+    chain.add(inside)
+    answer = chain.check(inside)
+    assert answer.ok, answer

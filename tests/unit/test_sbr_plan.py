@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnilib.kernel.route_messages import Hop, LinkRoute
+from cnilib.kernel.tables import RESERVED_TABLES, free_table
 from cnilib.types.result import Interface, IPConfig, Result, Route
 from plugins.meta.sbr.plan import (
     MADE,
-    RESERVED_TABLES,
     Owner,
-    free_table,
     left_in_main,
     moved,
     moved_back,
@@ -75,12 +74,12 @@ def test_the_strongest_gateway_is_the_configured_one():
     assert gateway(bare, routes=(outside,)) is None
 
 
-@given(st.sets(st.integers(90, 300)), st.integers(99, 260))
-def test_a_free_table_is_the_first_after_the_last_that_nobody_uses(used, last):
-    table = free_table(used, last)
-    assert table > last
+@given(st.sets(st.integers(90, 300)), st.integers(0, 260))
+def test_a_free_table_is_the_first_that_nobody_uses(used, first):
+    table = free_table(used, first)
+    assert table >= first
     assert table not in used | RESERVED_TABLES
-    assert set(range(last + 1, table)) <= used | RESERVED_TABLES
+    assert set(range(first, table)) <= used | RESERVED_TABLES
 
 
 def test_the_interface_s_default_wins_over_the_one_made():

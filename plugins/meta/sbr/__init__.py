@@ -15,19 +15,18 @@ from pydantic import Field, field_validator
 
 from cnilib.errors import CheckFailed, ConfigError, KernelError
 from cnilib.kernel.addresses import list_addresses
-from cnilib.kernel.link_routes import change_routes, list_link_routes, tables_in_use
+from cnilib.kernel.link_routes import change_routes, list_link_routes
 from cnilib.kernel.links import find_link, get_link
 from cnilib.kernel.netns import Namespace
 from cnilib.kernel.rules import add_rule, list_rules, remove_rule
+from cnilib.kernel.tables import RESERVED_TABLES, free_table, tables_in_use
 from cnilib.log import warn
 from cnilib.plugin import plugin
 from cnilib.types.addresses import Ip
 from cnilib.types.base import Items
 from cnilib.types.config import NetConf
 from plugins.meta.sbr.plan import (
-    RESERVED_TABLES,
     Owner,
-    free_table,
     left_in_main,
     moved,
     moved_back,
@@ -105,12 +104,12 @@ def _ensure_rules(
 ) -> dict[Owner, int]:
     """The table of each address: of the rule it has, as configured, or the next unused one."""
     rules = [rule for family in (4, 6) for rule in list_rules(container, family)]
-    used = set[int]() if table else tables_in_use(container) | {rule.table for rule in rules}
+    used = set[int]() if table else tables_in_use(container)
     tables: dict[Owner, int] = {}
     last = _FIRST_TABLE - 1
     for owner in owners:
         present = _tables_of(rules, owner, table)
-        tables[owner] = last = min(present) if present else table or free_table(used, last)
+        tables[owner] = last = min(present) if present else table or free_table(used, last + 1)
         if not present:
             undo.add(
                 f"remove the rule from {owner.source}", _drop_rule, container.path, owner, last

@@ -19,7 +19,6 @@ MADE = 83
 DEL tells them by it from those that it moved and has to put back.
 """
 
-RESERVED_TABLES = frozenset({0, 253, 254, 255})  # unspecified, default, main, local
 _DEFAULTS = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _DEFAULT_METRICS = {4: 0, 6: 1024}  # what the kernel makes of 0 (IP6_RT_PRIO_USER)
 _LINK_LOCAL = ip_network("fe80::/64")
@@ -66,14 +65,6 @@ def owners_of(
         known = [gateway for gateway in (*configured, ip.gateway, *routed) if gateway is not None]
         owners.setdefault(ip.address, Owner(ip.address, known[0] if known else None))
     return tuple(owners.values())
-
-
-def free_table(used: "Collection[int]", last: int) -> int:
-    """The first number after ``last`` that is neither used nor reserved."""
-    table = last + 1
-    while table in used or table in RESERVED_TABLES:
-        table += 1
-    return table
 
 
 def moved(
