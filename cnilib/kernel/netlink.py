@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 # linux/netlink.h
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
-NLM_F_EXCL, NLM_F_CREATE = 0x200, 0x400
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO, NLM_F_DUMP = 0x1, 0x4, 0x8, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 270, 10, 11, 12
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
@@ -64,13 +64,15 @@ class NetlinkSocket:
         for _ in self._answers(act, thing):
             continue
 
-    def get(self, message: "Any", kind: int, act: str, thing: str) -> "Any":
+    def get(self, message: "Any", kind: int, act: str, thing: str, flags: int = 0) -> "Any":
         """The message that answers a request for one object.
+
+        Traffic control answers with its notification, which has to be asked for by NLM_F_ECHO.
 
         Raises:
             KernelError: there is no such object, or it may not be read.
         """
-        self._send(message, kind, NLM_F_REQUEST, act, thing)
+        self._send(message, kind, NLM_F_REQUEST | flags, act, thing)
         return _decoded(type(message), next(self._answers(act, thing)))
 
     def dump(self, message: "Any", kind: int, act: str, thing: str) -> "list[Any]":

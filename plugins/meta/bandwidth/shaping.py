@@ -1,0 +1,128 @@
+"""The limits of one attachment in the kernel: putting them there, taking them away, CHECK."""
+
+from cnilib.errors import CheckFailed
+from cnilib.kernel import tc
+from cnilib.kernel.links import find_link
+from cnilib.kernel.netns import Namespace
+from cnilib.kernel.shaping import expected_limit
+from cnilib.log import warn
+from cnilib.types.result import Interface
+from plugins.meta.bandwidth.queues import ensure_queue, find_queue, names, remove_queue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cnilib.attachment import Attachment
+    from cnilib.kernel.links import Link
+    from cnilib.types.result import Result
+    from cnilib.undo import Undo
+    from plugins.meta.bandwidth.config import Limit, Limits
+
+_VANISHED = 0
+_MICROSECOND = 20  # ticks, and a little for the kernel's rounding
+_FRAME = 14  # bytes of an Ethernet header, which count
+
+
+def limit_ingress(host: Namespace, link: "Link", limit: "Limit | None") -> None:
+    """What the container gets leaves the host by its end of the pair."""
+    if limit is None:
+        tc.remove_limit(host, link)
+    else:
+        _set(host, link, limit)
+
+
+def limit_egress(
+    host: Namespace, link: "Link", limit: "Limit | None", attachment: "Attachment", undo: "Undo"
+) -> "Link | None":
+    """What the container sends comes in on the host's end: it takes the way through an ifb."""
+    if limit is None:
+        _free_egress(host, link, attachment)
+        return None
+    queue = ensure_queue(host, attachment, link.mtu, undo)
+    _set(host, queue, limit)
+    tc.redirect_incoming(host, link, queue)
+    return queue
+
+
+def _set(host: Namespace, link: "Link", limit: "Limit") -> None:
+    if limit.bucket.burst < link.mtu + _FRAME:
+        warn(
+            f"bandwidth: the burst of {link.name}, {limit.bucket.burst} bytes, is less than its "
+            f"MTU of {link.mtu} and a header: longer packets will be dropped"
+        )
+    tc.set_limit(host, link, limit.bucket, limit.split)
+
+
+def with_queue(result: "Result", queue: "Link") -> "Result":
+    """The ifb stands last, so that no index of the result changes."""
+    others = [i for i in result.interfaces if (i.name, i.sandbox) != (queue.name, "")]
+    if len(others) < len(result.interfaces):
+        return result
+    told = Interface(name=queue.name, mac=queue.mac)
+    return result.model_copy(update={"interfaces": (*result.interfaces, told)})
+
+
+def free(host: Namespace, link: "Link", attachment: "Attachment") -> None:
+    """Take our limits off the host's end, and the ifb away."""
+    tc.remove_limit(host, link)
+    _free_egress(host, link, attachment)
+
+
+def _free_egress(host: Namespace, link: "Link", attachment: "Attachment") -> None:
+    """The redirection goes first: the container's packets must not go to a link that is gone."""
+    queue = find_queue(host, attachment)
+    target = tc.find_redirect(host, link)
+    if target is not None and target in {_VANISHED, queue.index if queue else _VANISHED}:
+        tc.remove_redirect(host, link)
+    remove_queue(host, attachment)
+
+
+def free_again(attachment: "Attachment", name: str) -> None:
+    """Undo of ADD, in namespaces of its own."""
+    with Namespace.current() as host:
+        link = find_link(host, name)
+        if link is not None:
+            free(host, link, attachment)
+
+
+def check(host: Namespace, link: "Link", limits: "Limits", attachment: "Attachment") -> None:
+    """Hold both directions against what ADD makes.
+
+    Raises:
+        CheckFailed: something is missing or has other figures.
+    """
+    if limits.ingress is not None:
+        _check_limit(host, link, limits.ingress)
+    if limits.egress is None:
+        return
+    queue = find_queue(host, attachment)
+    if queue is None:
+        raise CheckFailed(f"get ifb device: expected {names(attachment)[0]}, found none")
+    target = tc.find_redirect(host, link)
+    if target != queue.index:
+        found = "none" if target is None else f"one to link {target}"
+        raise CheckFailed(
+            f"redirection of {link.name}: expected one to {queue.name} (link {queue.index}), "
+            f"found {found}"
+        )
+    _check_limit(host, queue, limits.egress)
+
+
+def _check_limit(host: Namespace, link: "Link", limit: "Limit") -> None:
+    expected = expected_limit(limit.bucket, limit.split)
+    found = tc.find_limit(host, link)
+    if found is None:
+        raise CheckFailed(f"rate limit of {link.name}: expected {limit.bucket.rate} bytes/s, none")
+    for what, unit, wanted, actual, tolerance in (
+        ("Rate", "bytes/s", expected.rate, found.rate, 0),
+        ("Limit", "bytes", expected.queue, found.queue, 0),
+        ("Buffer", "ticks", expected.buffer, found.buffer, _MICROSECOND),
+    ):
+        if abs(wanted - actual) > tolerance:
+            raise CheckFailed(
+                f"{what} of {link.name} doesn't match: expected {wanted} {unit}, found {actual}"
+            )
+    if (expected.default, expected.filters) != (found.default, found.filters):
+        raise CheckFailed(
+            f"subnets of {link.name} don't match: expected {len(expected.filters)} filters to "
+            f"their class, found {len(found.filters)}, or others"
+        )
