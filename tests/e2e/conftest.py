@@ -91,17 +91,22 @@ def servers():
 
 
 @pytest.fixture
-def containerd(runtime_host, image):
-    """containerd with nerdctl's default network as its only one."""
+def network():
+    """The network list that containerd finds; a file of tests may have another one."""
+    return {"cniVersion": "1.0.0", "name": "bridge", "plugins": CHAIN}
+
+
+@pytest.fixture
+def containerd(runtime_host, image, network):
+    """containerd with one network, nerdctl's default."""
     _need("containerd", "ctr", "runc")
-    network = {"cniVersion": "1.0.0", "name": "bridge", "plugins": CHAIN}
-    runtime_host.write("/etc/cni/net.d/10-bridge.conflist", json.dumps(network))
+    runtime_host.write("/etc/cni/net.d/10-network.conflist", json.dumps(network))
     disabled = ", ".join(f'"{name}"' for name in _DISABLED)
     runtime_host.write("/run/containerd.toml", _CONTAINERD.format(disabled=disabled))
     command = runtime_host.command("containerd", "--config", "/run/containerd.toml")
     with _log_of(runtime_host, command) as log:
         ctr = Ctr(runtime_host)
-        _wait(lambda: ctr.try_run("version").returncode == 0, "containerd", log)
+        wait(lambda: ctr.try_run("version").returncode == 0, "containerd", log)
         ctr.run("image", "import", "--snapshotter", "native", image)
         yield ctr
         ctr.end()
@@ -151,8 +156,8 @@ class Ctr:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        _wait(lambda: "RUNNING" in self.try_run("task", "list").stdout, name)
-        _wait(lambda: "10.4.0." in self.execute(name, "ip", "address"), name)
+        wait(lambda: "RUNNING" in self.try_run("task", "list").stdout, name)
+        wait(lambda: "inet " in self.execute(name, "ip", "address", "show", "eth0"), name)
 
     def execute(self, name, *words):
         """What a command prints inside a container."""
@@ -249,7 +254,7 @@ def _log_of(host, command):
         process.communicate(timeout=60)
 
 
-def _wait(condition, what, process=None):
+def wait(condition, what, process=None):
     for _ in range(200):
         if condition():
             return
