@@ -42,10 +42,14 @@ class Datagram(NamedTuple):
 class PacketSocket:
     """Sends and receives ``Datagram`` on one link, whatever addresses the link has.
 
-    Non-blocking. The kernel passes only what is addressed to the UDP port.
+    Non-blocking. The kernel passes only what is addressed to the UDP port and, where ``word`` is
+    given, has this value in the second 32-bit word of its payload: a thousand clients on one
+    macvlan or ipvlan master hear one another's broadcasts, and need not be woken by them.
     """
 
-    def __init__(self, namespace: "Namespace", ifname: str, port: int) -> None:
+    def __init__(
+        self, namespace: "Namespace", ifname: str, port: int, word: int | None = None
+    ) -> None:
         """Open it.
 
         Raises:
@@ -57,7 +61,7 @@ class PacketSocket:
             # without a protocol it receives nothing until it is bound, and then filtered
             self._socket = socket.socket(socket.AF_PACKET, kind, 0)
         try:
-            head, _program = compile_filter(_udp_to(port))  # head points into the program
+            head, _program = compile_filter(_udp_to(port, word))  # head points into the program
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
             self._socket.bind((ifname, _ETH_P_IP))
         except OSError as error:
@@ -153,18 +157,25 @@ def _checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _udp_to(port: int) -> list[list[int]]:
+def _udp_to(port: int, word: int | None) -> list[list[int]]:
     """A classic BPF program: unfragmented UDP over IPv4 to ``port`` (linux/filter.h)."""
+    second_word = [
+        [0x40, 0, 0, 26],  # behind the UDP header and the first word
+        [0x15, 0, 1, word or 0],
+    ]
+    rest = second_word if word is not None else []
+    skip = len(rest)
     return [
         [0x28, 0, 0, 12],  # ethertype
-        [0x15, 0, 8, _ETH_P_IP],
+        [0x15, 0, 8 + skip, _ETH_P_IP],
         [0x30, 0, 0, 23],  # protocol
-        [0x15, 0, 6, _PROTOCOL_UDP],
+        [0x15, 0, 6 + skip, _PROTOCOL_UDP],
         [0x28, 0, 0, 20],  # fragment offset
-        [0x45, 4, 0, 0x1FFF],
+        [0x45, 4 + skip, 0, 0x1FFF],
         [0xB1, 0, 0, 14],  # length of the IP header
         [0x48, 0, 0, 16],  # destination port behind it
-        [0x15, 0, 1, port],
+        [0x15, 0, 1 + skip, port],
+        *rest,
         [0x06, 0, 0, _LARGEST],
         [0x06, 0, 0, 0],
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.lab.dhcp import Lan
 from tools.install import runtime_of
 
 
@@ -29,3 +30,18 @@ def outside(host):
         place.run("ip", "address", "add", address, "dev", "out0")
         place.run("ip", "link", "set", "out0", "up")
     return machine
+
+
+@pytest.fixture
+def idle(host, tmp_path):
+    """A container with an unconfigured link to the host, where a DHCP server and daemon may run."""
+    lan = Lan(host, tmp_path)
+    yield lan
+    lan.close()
+
+
+@pytest.fixture
+def lan(idle):
+    """The same with the daemon running."""
+    idle.start_daemon()
+    return idle

@@ -142,12 +142,15 @@ def _interfaces(
 
 
 def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
-    """Everything of this attachment, whether or not its namespace still exists."""
+    """Everything of this attachment, whether or not its namespace still exists.
+
+    The IPAM plugin comes first: dhcp releases its lease over the link.
+    """
+    attach.release_ipam(req, conf.ipam.type, errors)
     with errors:
         if not attach.remove_container_link(req) and req.prev_result is not None:
             with Namespace.current() as host:
                 veth.remove_reported_host_end(host, req.prev_result, conf.bridge)
-    attach.release_ipam(req, conf.ipam.type, errors)
     remove_rules(req.attachment, conf, errors)
     if conf.ipam.type and conf.vlan_gateway:
         with errors:

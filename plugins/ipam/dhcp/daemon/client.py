@@ -62,7 +62,7 @@ class Wishes(NamedTuple):
 
 
 class Client(Protocol):
-    """One protocol on one link. Each verb opens a socket and closes it."""
+    """One protocol on one link (its text). Each verb opens a socket and closes it."""
 
     async def acquire(self) -> "Grant":
         """Get an address.
@@ -101,7 +101,7 @@ async def acquire_patiently(client: Client, flags: "Flags") -> "Grant":
         TryAgain: every attempt failed.
         Unusable, PlaceGone, NetnsError: no attempt can succeed.
     """
-    last = "no DHCP server answered in time"
+    last = f"no server answered {client}"
     try:
         async with asyncio.timeout(flags.resendtimeout):
             for pause in pauses(flags.resendmax):

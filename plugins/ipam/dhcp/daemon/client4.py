@@ -56,13 +56,16 @@ class Client4:
         self._flags = flags
         self._broadcast = dhcp4.BROADCAST_FLAG if flags.broadcast else 0
 
+    def __str__(self) -> str:
+        return f"DHCPv4 on {self._place}"
+
     async def acquire(self) -> Grant:
         """DISCOVER, the first OFFER, REQUEST, ACK."""
         hint = {dhcp4.REQUESTED_IP: _packed(self._wishes.suggest)} if self._wishes.suggest else {}
         xid = secrets.randbits(32)
         with self._place.opened() as (namespace, link):
             mac = link.mac
-            socket = PacketSocket(namespace, link.name, dhcp4.CLIENT_PORT)
+            socket = PacketSocket(namespace, link.name, dhcp4.CLIENT_PORT, xid)
         with socket:
             discover = self._message(dhcp4.DISCOVER, xid, mac, hint)
             offer = await self._ask(socket, discover, _Way(), _is_offer)
@@ -103,7 +106,7 @@ class Client4:
     async def _extend(self, grant: Grant, way: _Way, flags: int) -> Grant:
         with self._place.opened() as (namespace, link):
             message = self._message(dhcp4.REQUEST, secrets.randbits(32), link.mac, {})
-            socket = PacketSocket(namespace, link.name, dhcp4.CLIENT_PORT)
+            socket = PacketSocket(namespace, link.name, dhcp4.CLIENT_PORT, message.xid)
         message = message._replace(ciaddr=str(grant.address.ip), flags=flags)
         with socket:
             answer = await self._ask(socket, message, way, _is_verdict)
@@ -124,7 +127,7 @@ class Client4:
             answer = _Answer(reply, datagram.source_mac)
             return answer if accepts(answer) else None
 
-        what = f"{_NAMES[message.kind]} on {self._place.ifname} in {self._place.netns}"
+        what = f"{_NAMES[message.kind]} on {self._place}"
         datagram = _datagram(message, way)
         return await ask(
             lambda: socket.send(datagram), receive, socket.fileno(), self._flags.timeout, what

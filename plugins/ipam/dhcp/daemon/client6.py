@@ -51,6 +51,9 @@ class Client6:
         self._duid = messages6.duid(hashlib.sha256(wishes.client_id).digest())
         self._iaid = hashlib.sha256(place.ifname.encode()).digest()[:4]
 
+    def __str__(self) -> str:
+        return f"DHCPv6 on {self._place}"
+
     async def acquire(self) -> Grant:
         """SOLICIT, the first ADVERTISE with an address, REQUEST, REPLY."""
         self._place.allow_ipv6()
@@ -119,7 +122,7 @@ class Client6:
             )
             return reply if reply is not None and belongs and accepts(reply) else None
 
-        what = f"{_NAMES[kind]} (DHCPv6) on {self._place.ifname} in {self._place.netns}"
+        what = f"{_NAMES[kind]} (DHCPv6) on {self._place}"
         return await ask(send, receive, connection.fileno(), self._flags.timeout, what)
 
     def _message(
@@ -182,7 +185,7 @@ class _Socket:
     def __init__(self, address: str, index: int, place: "Place") -> None:
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._to = (messages6.SERVERS, messages6.SERVER_PORT, 0, index)
-        self._thing = f"DHCPv6 socket on {place.ifname} in {place.netns}"
+        self._thing = f"DHCPv6 socket on {place}"
         with place.opened() as (namespace, _), namespace.entered():
             self._socket = socket.socket(socket.AF_INET6, kind)
         try:

@@ -36,6 +36,9 @@ class Place(NamedTuple):
     ifname: str
     mac: str
 
+    def __str__(self) -> str:
+        return f"{self.ifname} in {self.netns}"
+
     @classmethod
     def find(cls, netns: str, ifname: str) -> "Place":
         """The link that an ADD names, which is set up if it is down.
