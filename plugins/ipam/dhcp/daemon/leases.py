@@ -68,6 +68,7 @@ class Leases:
             CniError: the namespace or the link is missing, or the server's answer cannot be used.
         """
         place = Place.find(self._flags.hostprefix + order.netns, order.ifname)
+        await place.wait_until_running()
         attachment = _attachment(order)
         remove_mark(self._marks, attachment)
         keys = [Key(attachment, family) for family in order.families]

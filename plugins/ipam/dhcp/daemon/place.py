@@ -3,7 +3,9 @@
 Nothing is kept open in between, so that a container's namespace ends with the container.
 """
 
+import asyncio
 import os
+import time
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from cnilib.kernel.links import Link
     from cnilib.kernel.routes import RouteEntry
     from cnilib.types.addresses import IPAddress, IPInterface
+
+
+_CARRIER_PATIENCE, _CARRIER_POLL = 2.0, 0.02
+_RUNNING = {"UP", "UNKNOWN"}  # operational states, RFC 2863
 
 
 class PlaceGone(CniError):  # noqa: N818 - the name is what happened
@@ -54,6 +60,22 @@ class Place(NamedTuple):
             if not link.up:
                 set_up(namespace, ifname)
             return cls(netns, namespace.inode, ifname, link.mac)
+
+    async def wait_until_running(self) -> None:
+        """Wait for the link to be operationally up, though not for long.
+
+        The kernel starts the queues of both ends of a link some time after the link is set up;
+        until then it drops what is sent, and a first transmission would cost a whole time-out.
+
+        Raises:
+            PlaceGone: it is gone.
+        """
+        give_up = time.monotonic() + _CARRIER_PATIENCE
+        while time.monotonic() < give_up:
+            with self.opened() as (_, link):
+                if link.operstate in _RUNNING:
+                    return
+            await asyncio.sleep(_CARRIER_POLL)
 
     @property
     def exists(self) -> bool:
