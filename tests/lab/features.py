@@ -5,6 +5,7 @@ the tests that need one of them under User Mode Linux.
 """
 
 import subprocess
+from pathlib import Path
 
 _VETH = "ip link add e0 type veth peer name e1 && "
 
@@ -19,6 +20,10 @@ FEATURES = {
     "vrf": "ip link add v0 type vrf table 10",
 }
 """What a kernel may lack, and a command that fails without it in an empty network namespace."""
+
+
+UNDER_UML = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+"""Whether the running kernel is one that tools/uml.sh has booted."""
 
 
 def missing(features=FEATURES):
