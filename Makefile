@@ -25,24 +25,6 @@ STAGE := build/stage/bin
 
 say = @printf '\033[1m==> %s\033[0m\n'
 
-# $(call test_on,directory of plugins,tests): all of them here; those that need what this kernel
-# lacks are skipped here, and run under User Mode Linux, in one boot
-define test_on
-	@lacking=$$($(VENV)/bin/python -m tests.lab.features); \
-	if [ -z "$$lacking" ]; then \
-		echo "this kernel ($$(uname -r)) has every feature that a test needs: all tests run here"; \
-	elif command -v linux.uml >/dev/null; then \
-		printf '\033[1m==> %s\033[0m\n' "tests under User Mode Linux: this kernel ($$(uname -r)) has no $$lacking"; \
-		CNI_BIN=$(1) UML_TIMEOUT=3000 tools/uml.sh $(CURDIR)/$(VENV)/bin/python \
-			-m pytest -p no:cacheprovider --needing "$$lacking" $(2); \
-	else \
-		echo "tests that need $$lacking are skipped: this kernel ($$(uname -r)) has none of them, and"; \
-		echo "this distribution has no User Mode Linux"; \
-	fi
-	$(say) 'all other tests, on this kernel'
-	@CNI_BIN=$(1) $(VENV)/bin/python -m pytest $(2) $(PYTEST_FLAGS)
-endef
-
 .PHONY: bench help demo test build install uninstall lint check test-reference docs clean setup
 .DELETE_ON_ERROR:
 
@@ -55,13 +37,13 @@ demo: build
 
 test: build
 	@tools/packages.sh test
-	$(call test_on,$(CURDIR)/$(BUILT),tests)
+	@tools/tests.sh $(CURDIR)/$(BUILT) tests $(PYTEST_FLAGS)
 	$(say) 'the scenarios once more, each call handed over to cnid'
 	@CNI_BIN=$(CURDIR)/$(BUILT) $(VENV)/bin/python -m pytest tests/scenarios --with-cnid $(PYTEST_FLAGS)
 
 test-reference: $(VENV)/.ready
 	@tools/packages.sh test
-	$(call test_on,$(REFERENCE),tests/scenarios)
+	@tools/tests.sh $(REFERENCE) tests/scenarios $(PYTEST_FLAGS)
 
 build: build/.done
 

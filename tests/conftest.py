@@ -37,6 +37,7 @@ def pytest_addoption(parser):
         metavar="FEATURES",
         help="only the tests that need one of these kernel features (comma-separated)",
     )
+    parser.addoption("--not-needing", metavar="FEATURES", help="all tests but those")
 
 
 def pytest_configure(config):
@@ -50,11 +51,12 @@ def pytest_report_header():
 def pytest_collection_modifyitems(config, items):
     """Tests marked with a kernel feature are skipped where it is missing."""
     needed = {item: _features(item) for item in items}
-    if config.getoption("needing"):
-        asked = set(config.getoption("needing").split(","))
-        chosen = [item for item in items if needed[item] & asked]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+    for option, wanted in (("needing", True), ("not_needing", False)):
+        asked = set((config.getoption(option) or "").split(",")) - {""}
+        if asked:
+            left = [item for item in items if bool(needed[item] & asked) != wanted]
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item not in left]
     lacking = missing(set().union(*needed.values()))
     for item in items:
         if needed[item] & lacking:

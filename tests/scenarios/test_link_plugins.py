@@ -11,7 +11,7 @@ import pytest
 from tests.lab.features import UNDER_UML, missing
 from tests.lab.links import leases, link_of, plug_in
 
-CYCLES = 20 if UNDER_UML else 200
+CYCLES = 10 if UNDER_UML else 200
 """ADD and DEL, again and again: a Python start takes a second under User Mode Linux."""
 
 IPAM = {"type": "host-local", "subnet": "10.35.0.0/24", "routes": [{"dst": "0.0.0.0/0"}]}
