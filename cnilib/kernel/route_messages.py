@@ -84,7 +84,8 @@ class LinkRoute(NamedTuple):
 
     def in_table(self, table: int) -> "LinkRoute":
         """The same for another table, without the next hops of other links."""
-        return self._replace(table=table, others=(), nexthop_id=0)
+        hops = self.hops if len(self.hops) > 1 else (self.hops[0]._replace(weight=0),)
+        return self._replace(table=table, hops=hops, others=(), nexthop_id=0)
 
 
 class Message(nlmsg):  # type: ignore[misc] # pyroute2 is untyped
@@ -191,7 +192,7 @@ def encode(route: LinkRoute, hops: "Sequence[Hop]") -> "Any":
         attrs.append(("RTA_PREFSRC", route.source.packed))
     if route.nexthop_id:
         attrs.append(("RTA_NH_ID", _bytes(route.nexthop_id)))
-    elif len(hops) == 1:
+    elif len(hops) == 1 and not hops[0].weight:
         message["flags"] = _ONLINK if hops[0].onlink else 0
         attrs += [("RTA_OIF", _bytes(hops[0].oif)), *_hop_attributes(hops[0], route.version)]
     else:

@@ -149,7 +149,7 @@ def _settle_routes(
     *,
     replace: bool = False,
 ) -> None:
-    """Make ``routes``; nothing of the link stays in the table it has ``left``."""
+    """Make ``routes``; of the table that it has ``left``, the link keeps what the kernel made."""
     now = list_link_routes(namespace, link.index)
-    stay = [route for route in now if route.table != left]
+    stay = [route for route in now if route.table != left or route.protocol == PROTOCOL_KERNEL]
     change_routes(namespace, now, [*stay, *routes], replace=replace)

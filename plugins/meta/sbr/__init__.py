@@ -207,7 +207,7 @@ def check(req: "Request", conf: Conf) -> None:
         lookup = "" if conf.table is None else f" lookup {conf.table}"
         _expect(tables, f"rule from {owner.source}{lookup}", req)
         if owner.gateway is not None and conf.table is None:
-            defaults = [r for r in routes if not r.dst.prefixlen and r.table in tables]
+            defaults = [r for r in routes if r.table in tables and r.dst == owner.anywhere]
             _expect(defaults, f"default route in the table of {owner.source}", req)
     left = left_in_main(routes, owners)
     if left and conf.table is None and not conf.add_source_hints:

@@ -41,6 +41,11 @@ class Owner(NamedTuple):
         """4 or 6."""
         return self.address.version
 
+    @property
+    def anywhere(self) -> "IPNetwork":
+        """The destination of a default route of its family."""
+        return _DEFAULTS[self.version]
+
 
 def owners_of(
     result: "Result", ifname: str, gateways: "Collection[IPAddress]"
@@ -121,7 +126,7 @@ def _private(
 
 def _default(owner: Owner, table: int, index: int) -> LinkRoute:
     return LinkRoute(
-        dst=_DEFAULTS[owner.version],
+        dst=owner.anywhere,
         hops=(Hop(index, owner.gateway),),
         table=table,
         priority=_DEFAULT_METRICS[owner.version],
