@@ -30,6 +30,7 @@ BASES = {
     "firewall": {"prevResult": PREVIOUS, "ingressPolicy": "same-bridge"},
     "tuning": {"prevResult": PREVIOUS, "mtu": 1400},
     "sbr": {"prevResult": PREVIOUS},
+    "vrf": {"prevResult": PREVIOUS, "vrfname": "blue"},
 }
 VALUES = ["x\0y", "../" * 100 + '\n"; flush', -1, 1.5, [{}], {"x": ["\0"]}]
 GENERIC = {"cniVersion", "name"}  # tests/scenarios/test_faults.py
