@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _BUSY_PATIENCE, _BUSY_PAUSE = 6.0, 0.05
 _UNSPECIFIED = 999
-_KNOWS_NO_GC = {1, 4}
+_KNOWS_NO_COMMAND = {1, 4}  # of a plugin older than the command
 _STOP_PATIENCE = 1.0
 
 
@@ -57,19 +57,42 @@ def ipam_status(req: "Request", ipam_type: str) -> None:
     Raises:
         NotAvailable: the plugin is not installed.
     """
-    try:
-        find_plugin(ipam_type, req.path)
-    except CniError as error:
-        raise NotAvailable(error.msg, error.details) from error
+    _require_installed(req, ipam_type)
     run_delegate(req, "STATUS", ipam_type)
 
 
 def ipam_gc(req: "Request", ipam_type: str) -> None:
     """Have the IPAM plugin release what is not valid; one that knows no GC is fine."""
+    delegate_gc(req, ipam_type)
+
+
+def delegate_status(req: "Request", name: str) -> None:
+    """Ask another plugin whether it could serve an ADD now; one that knows no STATUS is fine.
+
+    Raises:
+        NotAvailable: the plugin is not installed.
+    """
+    _require_installed(req, name)
+    _run_if_known(req, "STATUS", name)
+
+
+def delegate_gc(req: "Request", name: str) -> None:
+    """Have another plugin collect its garbage; one that knows no GC is fine."""
+    _run_if_known(req, "GC", name)
+
+
+def _require_installed(req: "Request", name: str) -> None:
     try:
-        run_delegate(req, "GC", ipam_type)
+        find_plugin(name, req.path)
+    except CniError as error:
+        raise NotAvailable(error.msg, error.details) from error
+
+
+def _run_if_known(req: "Request", command: str, name: str) -> None:
+    try:
+        run_delegate(req, command, name)
     except DelegateError as error:
-        if error.code not in _KNOWS_NO_GC:
+        if error.code not in _KNOWS_NO_COMMAND:
             raise
 
 

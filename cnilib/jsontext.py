@@ -41,9 +41,10 @@ def load_object(text: bytes, what: str) -> "dict[str, Any]":
     return value
 
 
-def dump(document: "dict[str, Any]", *, sort_keys: bool = False) -> bytes:
-    """``document`` in UTF-8 with 4 spaces of indentation and no trailing newline."""
-    text = json.dumps(document, ensure_ascii=False, indent=4, sort_keys=sort_keys)
+def dump(document: "dict[str, Any]", *, sort_keys: bool = False, compact: bool = False) -> bytes:
+    """``document`` in UTF-8 without trailing newline, indented by 4 spaces unless ``compact``."""
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 4}
+    text = json.dumps(document, ensure_ascii=False, sort_keys=sort_keys, **layout)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text.encode("utf-8", "replace")

@@ -132,6 +132,18 @@ class Request:
         """The same request under an environment that differs in some variables."""
         return self.for_plugin(self.plugin, self.environ | changes)
 
+    def with_stdin(self, stdin: bytes, document: "dict[str, Any]") -> "Request":
+        """The same call with another configuration, for a delegate."""
+        return Request(
+            self.plugin,
+            self.environ,
+            stdin,
+            document,
+            deadline=self.deadline,
+            started=self.started,
+            builtin=self.builtin,
+        )
+
     def for_plugin(self, plugin: str, environ: "dict[str, str]") -> "Request":
         """The same document and deadline for another plugin."""
         return Request(

@@ -18,6 +18,7 @@ PLUGINS = {
     "dhcp": ("plugins.ipam.dhcp", "0.1.0"),
     "firewall": ("plugins.meta.firewall", "0.4.0"),
     "bandwidth": ("plugins.meta.bandwidth", "0.3.0"),
+    "flannel": ("plugins.meta.flannel", "0.1.0"),
     "portmap": ("plugins.meta.portmap", "0.1.0"),
     "sbr": ("plugins.meta.sbr", "0.1.0"),
     "tuning": ("plugins.meta.tuning", "0.1.0"),

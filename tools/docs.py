@@ -97,7 +97,8 @@ def annotation_name(annotation: object) -> str:
     if origin is tuple:
         return f"list of {annotation_name(arguments[0])}"
     if origin is dict:
-        return f"object of {annotation_name(arguments[1])}"
+        is_free = arguments[1] is typing.Any
+        return "object" if is_free else f"object of {annotation_name(arguments[1])}"
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
     if origin in {typing.Union, types.UnionType}:
