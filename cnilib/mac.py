@@ -1,4 +1,4 @@
-"""The hardware address that a runtime or a configuration asks for (link-plugins-common.md G)."""
+"""The hardware address that a runtime or a configuration asks for."""
 
 import os
 
@@ -22,11 +22,30 @@ class RuntimeConfig(Model):
     mac: str = Field(default="", description="MAC of the interface; wins over all others")
 
 
+class Cni(Model):
+    """The part of ``args.cni`` that is read."""
+
+    mac: str = Field(default="", description="MAC of the interface")
+
+
+class Args(Model):
+    """The part of ``args`` that is read."""
+
+    cni: Cni = Cni()
+
+
 class MacConf(NetConf):
-    """The keys that ask for a MAC."""
+    """The keys that ask for a MAC in macvlan and its like (link-plugins-common.md G)."""
 
     mac: str = Field(default="", description="MAC of the interface")
     runtime_config: RuntimeConfig = RuntimeConfig()
+
+
+class VethMacConf(NetConf):
+    """The keys that ask for a MAC in bridge and ptp (bridge.md 2)."""
+
+    runtime_config: RuntimeConfig = RuntimeConfig()
+    args: Args = Args()
 
 
 def wanted_mac(req: "Request", conf: MacConf, *, strict: bool = True) -> str:
@@ -39,14 +58,29 @@ def wanted_mac(req: "Request", conf: MacConf, *, strict: bool = True) -> str:
         EnvError: strict only, CNI_ARGS has a malformed pair or an unknown key.
         ConfigError: it is no MAC address.
     """
-    pairs = req.cni_args({_KEY}) if strict else _pairs(req.args)
     return attach.requested_mac(
         (
             ("runtimeConfig.mac", conf.runtime_config.mac),
-            ("MAC in CNI_ARGS", pairs.get(_KEY, "")),
+            ("MAC in CNI_ARGS", _in_cni_args(req, strict=strict)),
             ("mac", conf.mac),
         )
     )
+
+
+def wanted_veth_mac(req: "Request", conf: VethMacConf, *, strict: bool = True) -> str:
+    """The strongest of runtimeConfig, ``args`` and CNI_ARGS, as ``wanted_mac`` does it."""
+    return attach.requested_mac(
+        (
+            ("runtimeConfig.mac", conf.runtime_config.mac),
+            ("args.cni.mac", conf.args.cni.mac),
+            ("MAC in CNI_ARGS", _in_cni_args(req, strict=strict)),
+        )
+    )
+
+
+def _in_cni_args(req: "Request", *, strict: bool) -> str:
+    pairs = req.cni_args({_KEY}) if strict else _pairs(req.args)
+    return pairs.get(_KEY, "")
 
 
 def _pairs(text: str) -> dict[str, str]:

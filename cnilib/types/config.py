@@ -27,18 +27,6 @@ class NetConf(Model):
     dns: DNS = DNS()
 
 
-class MacRequest(Model):
-    """Where a runtime may ask for a MAC: ``runtimeConfig`` and ``args.cni``."""
-
-    mac: str = Field(default="", description="MAC of the container's interface")
-
-
-class MacArgs(Model):
-    """The part of ``args`` that is read."""
-
-    cni: MacRequest = MacRequest()
-
-
 class AttachmentRef(Model):
     """One entry of ``cni.dev/valid-attachments``."""
 

@@ -23,9 +23,10 @@ from cnilib.kernel.links import set_up
 from cnilib.kernel.netns import Namespace
 from cnilib.kernel.routes import add_route, list_routes, remove_route
 from cnilib.kernel.sysctl import ensure_forwarding
+from cnilib.mac import VethMacConf, wanted_veth_mac
 from cnilib.plugin import plugin
 from cnilib.request import check_interface_name
-from cnilib.types.config import MacArgs, MacRequest, NetConf
+from cnilib.types.config import NetConf
 from cnilib.types.result import Interface, Result
 
 TYPE_CHECKING = False
@@ -51,7 +52,7 @@ class TeardownConf(NetConf):
     )
 
 
-class Conf(TeardownConf):
+class Conf(TeardownConf, VethMacConf):
     """The keys of ADD, CHECK and STATUS."""
 
     ip_masq_backend: str = Field(default="", description="iptables or nftables; empty: either")
@@ -64,8 +65,6 @@ class Conf(TeardownConf):
     host_interface_name: str = Field(
         default="", description="name of the host's end; empty: veth and 8 random hex digits"
     )
-    runtime_config: MacRequest = MacRequest()
-    args: MacArgs = MacArgs()
 
     @field_validator("host_interface_name")
     @classmethod
@@ -80,7 +79,7 @@ def add(req: "Request", conf: Conf, undo: "Undo") -> Result:
     attach.require_reportable(req, conf.ipam.type)
     if conf.ip_masq and conf.ipam.type:
         ip_masq.require_backend(conf.ip_masq_backend)
-    mac = _requested_mac(req, conf)
+    mac = wanted_veth_mac(req, conf, strict=False)
     with Namespace.current() as host, Namespace.open(req.netns) as container:
         result = Result(dns=conf.dns)
         if conf.ipam.type:
@@ -107,18 +106,6 @@ def add(req: "Request", conf: Conf, undo: "Undo") -> Result:
         Interface(name=req.ifname, mac=link.mac, sandbox=req.netns),
     )
     return result.model_copy(update={"interfaces": interfaces})
-
-
-def _requested_mac(req: "Request", conf: Conf) -> str:
-    """Strongest first. Pairs of CNI_ARGS that say nothing to ptp are not its business."""
-    pairs = dict(pair.split("=", 1) for pair in req.args.split(";") if "=" in pair)
-    return attach.requested_mac(
-        (
-            ("runtimeConfig.mac", conf.runtime_config.mac),
-            ("args.cni.mac", conf.args.cni.mac),
-            ("MAC in CNI_ARGS", pairs.get("MAC", "")),
-        )
-    )
 
 
 def _ask_ipam(req: "Request", conf: Conf, undo: "Undo") -> Result:

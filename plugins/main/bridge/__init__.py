@@ -17,6 +17,7 @@ from cnilib import attach, veth
 from cnilib.ip_masq import masquerade
 from cnilib.kernel.links import get_link, set_up
 from cnilib.kernel.netns import Namespace
+from cnilib.mac import wanted_veth_mac
 from cnilib.plugin import plugin
 from cnilib.types.result import Interface, Result
 from plugins.main.bridge.conf import Conf, TeardownConf
@@ -54,7 +55,7 @@ def add(req: "Request", conf: Conf, undo: "Undo") -> Result:
     """Bridge, veth pair, port; then addresses, gateway and masquerading; then the result."""
     attach.require_reportable(req, conf.ipam.type)
     check_backend(conf)
-    mac = _requested_mac(req, conf)
+    mac = wanted_veth_mac(req, conf)
     with Namespace.current() as host, Namespace.open(req.netns) as container:
         with _guard(conf, req.deadline):
             bridge = ensure_bridge(host, conf)
@@ -73,17 +74,6 @@ def add(req: "Request", conf: Conf, undo: "Undo") -> Result:
         if not conf.disable_container_interface:
             port = wait_for_port(host, port.name)
         return result.model_copy(update={"interfaces": _interfaces(req, conf, host, port, link)})
-
-
-def _requested_mac(req: "Request", conf: Conf) -> str:
-    """Strongest first."""
-    return attach.requested_mac(
-        (
-            ("runtimeConfig.mac", conf.runtime_config.mac),
-            ("args.cni.mac", conf.args.cni.mac),
-            ("MAC in CNI_ARGS", req.cni_args({"MAC"}).get("MAC", "")),
-        )
-    )
 
 
 def _guard(conf: Conf, deadline: float) -> "AbstractContextManager[None]":

@@ -2,9 +2,10 @@
 
 from pydantic import Field, field_validator, model_validator
 
+from cnilib.mac import VethMacConf
 from cnilib.request import check_interface_name
 from cnilib.types.base import Items, Model
-from cnilib.types.config import MacArgs, MacRequest, NetConf
+from cnilib.types.config import NetConf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class TeardownConf(NetConf):
         return f"{self.bridge}.{self.vlan}" if self.vlan and self.gateway else ""
 
 
-class Conf(TeardownConf):
+class Conf(TeardownConf, VethMacConf):
     """The keys of ADD, CHECK, STATUS and GC."""
 
     force_address: bool = Field(
@@ -99,8 +100,6 @@ class Conf(TeardownConf):
         default=False, description="keep IPv6 duplicate address detection on in the container"
     )
     uplink_interface: str = Field(default="", description="host link to make a port of the bridge")
-    runtime_config: MacRequest = MacRequest()
-    args: MacArgs = MacArgs()
 
     @field_validator("bridge")
     @classmethod

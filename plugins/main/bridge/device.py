@@ -4,7 +4,6 @@ A bridge is shared by attachments and stays after a failed ADD or a DEL.
 """
 
 import errno
-import os
 from contextlib import contextmanager
 
 from cnilib.errors import CniError, ConfigError, KernelError
@@ -21,6 +20,7 @@ from cnilib.kernel.links import (
     set_up,
     set_vlan_filtering,
 )
+from cnilib.mac import random_mac
 from cnilib.request import check_interface_name
 from cnilib.store import locked
 from cnilib.veth import ignore_router_advertisements
@@ -81,7 +81,7 @@ def _make_bridge(host: "Namespace", conf: "Conf") -> "Link":
             conf.bridge,
             mtu=conf.mtu,
             vlan_filtering=conf.vlan_filtering,
-            mac=_random_mac(),
+            mac=random_mac(),
         )
         if conf.prune_bridge:
             set_alias(host, conf.bridge, _PRUNABLE)
@@ -89,12 +89,6 @@ def _make_bridge(host: "Namespace", conf: "Conf") -> "Link":
         if error.errno != errno.EEXIST:  # EEXIST: another ADD was faster
             raise
     return get_link(host, conf.bridge)
-
-
-def _random_mac() -> str:
-    """Unicast and locally administered (IEEE 802, section 8.4), as the kernel's own are."""
-    first, *rest = os.urandom(6)
-    return ":".join(f"{octet:02x}" for octet in (first & 0xFE | 0x02, *rest))
 
 
 def _filter_vlans(host: "Namespace", name: str) -> None:
