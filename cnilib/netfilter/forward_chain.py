@@ -14,8 +14,7 @@ jumps that exist, made by an administrator or the reference plugin, are used as 
 import struct
 
 from cnilib.errors import CheckFailed, TryAgain
-from cnilib.netfilter import nfprobe, nft
-from cnilib.netfilter.layout import MARK
+from cnilib.netfilter import layout, nfprobe, nft
 from cnilib.netfilter.records import lock
 
 FORWARD, CHAIN = "FORWARD", "CNI-FORWARD"
@@ -23,7 +22,6 @@ COMMENT = "CNI firewall plugin rules"
 ADMIN_COMMENT = "CNI firewall plugin admin overrides"
 
 _TABLE = "filter"
-_MATCH = f"meta mark & {MARK:#x} == {MARK:#x}"
 _VERDICT_CHAIN = 2  # NFTA_VERDICT_CHAIN
 _IMMEDIATE_DATA, _COMPARE_DATA = 2, 3  # NFTA_IMMEDIATE_DATA, NFTA_CMP_DATA
 _ACCEPT = (1).to_bytes(4, "big")  # NF_ACCEPT
@@ -62,7 +60,7 @@ def check_jumps(family: str, admin_chain: str) -> None:
     if _jump_handle(family, CHAIN, admin_chain) is None:
         raise CheckFailed(f"{where}: {CHAIN} does not jump to {admin_chain}")
     if not _accepts_mark(family):
-        raise CheckFailed(f"{where}: {CHAIN} does not accept packets with mark {MARK:#x}")
+        raise CheckFailed(f"{where}: {CHAIN} does not accept packets with mark {layout.mark():#x}")
 
 
 def _missing(family: str, admin_chain: str) -> str:
@@ -76,7 +74,8 @@ def _missing(family: str, admin_chain: str) -> str:
     if forward is not None and admin is not None and accepted:
         return ""
     table = f"{family} {_TABLE}"
-    accept = f"{_MATCH} counter accept"
+    bit = layout.mark()
+    accept = f"meta mark & {bit:#x} == {bit:#x} counter accept"
     lines = [f"add table {table}"]
     if not nfprobe.has_chain(family, _TABLE, FORWARD):
         lines.append(f"add chain {table} {FORWARD} {{ type filter hook forward priority 0 ; }}")
@@ -107,7 +106,7 @@ def _jump_handle(family: str, chain: str, target: str) -> int | None:
 
 
 def _accepts_mark(family: str) -> bool:
-    mark = struct.pack("=I", MARK)
+    mark = struct.pack("=I", layout.mark())
     for rule in nfprobe.rules(family, _TABLE, CHAIN):
         parts = [part for part in nfprobe.expressions(rule) if part[0] != "counter"]
         if [name for name, _ in parts] != ["meta", "bitwise", "cmp", "immediate"]:

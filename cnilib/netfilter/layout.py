@@ -8,10 +8,16 @@ priorities are chosen against others' chains: -95 comes after kube-proxy, Docker
 
 from typing import NamedTuple
 
+from cnilib.errors import ConfigError
+from cnilib.store import read_file
+
 TABLE = "cni_plugins"
 FAMILIES = ("ip", "ip6")
-MARK = 0x1000
-"""The bit of the packet mark that tells later forward chains that we accept a packet."""
+MARK_FILE = "/etc/cni/firewall/mark"
+"""A host's own choice of the bit, as ``0x1000`` or ``4096``; tables get it when they are made."""
+
+_DEFAULT_MARK = 0x1000  # Kubernetes has bits 14 and 15, Calico 20 to 31, portmap's iptables 13
+_MARK_BITS = 32
 
 OWN_SUBNET_SETS = ("hp_own", "out_own")
 """Sets of (container address, network address), one for each prefix length in use."""
@@ -30,6 +36,25 @@ _TRAITS = {
     "ip": _Family("ipv4_addr", "ip", 32, "224.0.0.0/4"),
     "ip6": _Family("ipv6_addr", "ip6", 128, "ff00::/8"),
 }
+
+
+def mark() -> int:
+    """The bit of the packet mark that tells later forward chains that we accept a packet.
+
+    Raises:
+        ConfigError: the host's file does not hold one bit.
+    """
+    data = read_file(MARK_FILE)
+    if data is None:
+        return _DEFAULT_MARK
+    text = data.decode("utf-8", "replace").strip()
+    try:
+        bit = int(text, 0)
+    except ValueError:
+        bit = 0
+    if bit.bit_count() != 1 or not 0 < bit < 1 << _MARK_BITS:
+        raise ConfigError(f"{MARK_FILE} says {text!r}: expected one bit of the mark, as 0x1000")
+    return bit
 
 
 def create(family: str) -> str:
@@ -69,6 +94,7 @@ def create_own_subnets(family: str, names: "set[str]") -> str:
 
 def chains(family: str) -> dict[str, list[str]]:
     """Chain -> the rules it must hold, in order."""
+    bit = mark()
     return {
         "hostports_cond": [],
         "hostports": [
@@ -93,17 +119,18 @@ def chains(family: str) -> dict[str, list[str]]:
             f"{family} saddr @masq_src jump own_subnet",
             f"{family} saddr @masq_src masquerade",
         ],
-        "fw_ok": [f"meta mark set meta mark | {MARK:#x} accept"],
+        "fw_ok": [f"meta mark set meta mark | {bit:#x} accept"],
         "isolation_2": ["oifname @restricted drop"],
         "forward": [
             "iifname vmap @isolation",
             "iifname @open_bridges oifname @restricted ct state new drop",
+            f"{family} daddr @closed_dst ct state new ct status & dnat != dnat drop",
             f"{family} daddr @fw_addr ct state established,related jump fw_ok",
             f"{family} daddr @fw_addr ct status dnat jump fw_ok",
             f"{family} saddr @fw_addr jump fw_ok",
         ],
         "clear_mark": [
-            f"meta mark & {MARK:#x} == {MARK:#x} meta mark set meta mark & {0xFFFFFFFF ^ MARK:#x}"
+            f"meta mark & {bit:#x} == {bit:#x} meta mark set meta mark & {0xFFFFFFFF ^ bit:#x}"
         ],
     }
 
@@ -131,7 +158,7 @@ def _collections(family: str) -> list[tuple[str, str]]:
         ("map", f"hp_any {{ type inet_proto . inet_service : {target} ; }}"),
         *(
             ("set", f"{name} {{ type {address} ; }}")
-            for name in ("snat_dst", "masqall_dst", "masq_src", "fw_addr")
+            for name in ("snat_dst", "masqall_dst", "masq_src", "fw_addr", "closed_dst")
         ),
         *(
             ("set", f"{name} {{ type ifname ; }}")

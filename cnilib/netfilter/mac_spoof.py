@@ -59,6 +59,8 @@ def collect_mac_spoof_checks(network: str, valid: "ValidAttachments") -> None:
     """Remove our checks of a network's attachments that are not valid."""
     from cnilib.attachment import Attachment
 
+    if not nfprobe.has_table(_FAMILY, _TABLE):
+        return
     keep = {_comment(Attachment(network, *pair)) for pair in valid}
     mark = f", net: {network_key(network)}"
     for entry in nft.listing(f"list chain {_FAMILY} {_TABLE} {_BASE}"):

@@ -14,7 +14,7 @@ SHARED = {"localnet"}
 
 _SETS_OF = {
     "portmap": ("hp_", "snat_dst", "masqall_dst"),
-    "firewall": ("fw_addr",),
+    "firewall": ("fw_addr", "closed_dst"),
     "masquerade": ("masq_src", "out_own"),
 }
 

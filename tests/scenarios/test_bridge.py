@@ -265,7 +265,8 @@ def test_route_attributes_are_applied(host, container):
 
 
 @pytest.mark.ours("GC of the reference does nothing")
-def test_gc_removes_what_has_no_container(host):
+@pytest.mark.parametrize("later", [{}, {"ipMasq": False, "macspoofchk": False}], ids=["", "off"])
+def test_gc_removes_what_has_no_container(host, later):
     given = conf(isGateway=True, ipMasq=True, macspoofchk=True)
     network = Network(host, [given], name="n1", version="1.1.0")
     network.plugins[0]["cniVersion"] = "1.1.0"
@@ -274,6 +275,7 @@ def test_gc_removes_what_has_no_container(host):
     network.add(lost)
     host.add(conf("10.30.0.0/24", name="n9", bridge="cbr9", ipMasq=True), other)
     lost.vanish()
+    given.update(later)
     network.collect(kept)
     rules = host.rules()
     assert lost.id not in rules

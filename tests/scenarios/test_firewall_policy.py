@@ -302,3 +302,57 @@ def test_policies_hold_beside_firewalld(host, firewalld, outside):
     network_of(host, "cni-blue", "same-bridge", backend="firewalld").add(blue, **environ)
     assert not blue.pings("10.61.0.2")
     assert blue.pings(OUTSIDE4)
+
+
+@pytest.mark.ours("the reference has no closed (plugins#584)")
+def test_a_closed_container_is_reached_by_the_host_and_its_published_ports(
+    host, attach, outside, serve
+):
+    red, blue = attach("cni-red", "closed", published(18081)), attach("cni-blue", "open")
+    host.run("ip", "route", "replace", "10.61.0.0/24", "dev", "cni-red")
+    assert not outside.pings("10.61.0.2")
+    assert not outside.pings("fd61::2")
+    assert not blue.pings("10.61.0.2")
+    serve(red, "red")
+    assert ask(outside, HOST4, 18081).tag == "red"
+    assert host.run("ping", "-c1", "-W1", "10.61.0.2")
+    assert red.pings(OUTSIDE4)
+
+
+@pytest.mark.ours("the reference has no closed")
+def test_what_was_closed_opens_with_another_policy_and_goes_with_del(host, outside):
+    red, container = network_of(host, "cni-red", "closed"), host.container()
+    red.add(container)
+    assert red.check(container).ok
+    result, _ = red.results[container.id, "eth0"]
+    host.add(network_of(host, "cni-red", "open").conf({"type": "firewall"}, result), container)
+    assert outside.pings("10.61.0.2")
+    red.delete(container)
+    assert rules_with(host, "10.61.0.2") == []
+
+
+@pytest.mark.ours("the reference marks nothing")
+@pytest.mark.parametrize("text", ["0x80000\n", "524288"])
+def test_a_host_may_choose_the_bit_of_the_mark(host, container, outside, text):
+    host.run("sh", "-c", "cp -a /etc /run/etc && mount --bind /run/etc /etc")
+    host.write("/etc/cni/firewall/mark", text)
+    host.run("iptables", "-P", "FORWARD", "DROP")
+    red = network_of(host, "cni-red", "same-bridge")
+    red.add(container)
+    assert container.pings(OUTSIDE4)
+    assert red.check(container).ok
+    rules = host.rules()
+    assert "0x80000" in rules.replace("0x00080000", "0x80000")
+    assert "0x1000 " not in rules.replace("0x00001000", "0x1000")
+
+
+@pytest.mark.ours("the reference marks nothing")
+@pytest.mark.parametrize("text", ["", "0x3000", "one", "0x100000000", "-1"])
+def test_a_mark_that_is_no_bit_is_an_error_that_names_the_file(host, container, text):
+    host.run("sh", "-c", "cp -a /etc /run/etc && mount --bind /run/etc /etc")
+    host.write("/etc/cni/firewall/mark", text)
+    red = network_of(host, "cni-red", "same-bridge")
+    answer = red.try_add(container)
+    assert answer.code == 7
+    assert "/etc/cni/firewall/mark" in answer.msg
+    red.delete(container)

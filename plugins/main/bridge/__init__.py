@@ -173,7 +173,7 @@ def status(req: "Request", conf: Conf) -> None:
 def gc(req: "Request", conf: TeardownConf, valid: "ValidAttachments", errors: "ErrorList") -> None:
     """Addresses and rules of attachments that no longer exist."""
     attach.forward_gc(req, conf.ipam.type, errors)
-    collect_rules(req.network, conf, valid, errors)
+    collect_rules(req.network, valid, errors)
 
 
 main = plugin(

@@ -38,14 +38,13 @@ def remove_rules(attachment: "Attachment", conf: "TeardownConf", errors: "ErrorL
         stop_masquerade(attachment, errors)
 
 
-def collect_rules(
-    network: str, conf: "TeardownConf", valid: "ValidAttachments", errors: "ErrorList"
-) -> None:
-    """The rules of this network whose attachment is not valid."""
-    if conf.macspoofchk:
-        with errors:
-            from cnilib.netfilter.mac_spoof import collect_mac_spoof_checks
+def collect_rules(network: str, valid: "ValidAttachments", errors: "ErrorList") -> None:
+    """The rules of this network whose attachment is not valid, whatever the configuration says.
 
-            collect_mac_spoof_checks(network, valid)
-    if conf.ip_masq:
-        collect_masquerade(network, valid, errors)
+    It may have asked for them when the lost attachments were added.
+    """
+    with errors:
+        from cnilib.netfilter.mac_spoof import collect_mac_spoof_checks
+
+        collect_mac_spoof_checks(network, valid)
+    collect_masquerade(network, valid, errors)

@@ -4,8 +4,8 @@ from pydantic import Field, field_validator
 
 from cnilib.types.config import NetConf
 
-OPEN, SAME_BRIDGE, ISOLATED = "open", "same-bridge", "isolated"
-POLICIES = (OPEN, SAME_BRIDGE, ISOLATED)
+OPEN, SAME_BRIDGE, ISOLATED, CLOSED = "open", "same-bridge", "isolated", "closed"
+POLICIES = (OPEN, SAME_BRIDGE, ISOLATED, CLOSED)
 ADMIN_CHAIN = "CNI-ADMIN"
 ZONE = "trusted"
 _MAX_CHAIN_NAME = 28  # iptables: XT_EXTENSION_MAXNAMELEN - 1
@@ -28,7 +28,7 @@ class Conf(NetConf):
     ingress_policy: str = Field(
         default=OPEN,
         description="open; same-bridge: not from other restricted bridges; isolated: neither from "
-        "the own bridge",
+        "the own bridge; closed: only what is forwarded to published ports and what the host sends",
     )
 
     @property

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from cnilib.errors import ConfigError
 from cnilib.netfilter.ruleset import BridgeUse, Element, Wanted
-from plugins.meta.firewall.config import OPEN
+from plugins.meta.firewall.config import CLOSED, OPEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 class Targets(NamedTuple):
     """Addresses of the attachment, its bridge, and the links on the host's side.
 
-    ``links`` starts with the bridge where there is one.
+    ``links`` starts with the bridge where there is one; ``closed`` addresses take no connection
+    that is not forwarded to them.
     """
 
     addresses: "tuple[IPAddress, ...]"
     bridge: BridgeUse | None
     links: tuple[str, ...]
+    closed: bool = False
 
     @property
     def families(self) -> list[str]:
@@ -37,9 +39,10 @@ def targets(conf: "Conf", result: "Result") -> Targets:
     """
     addresses = tuple(dict.fromkeys(ip.address.ip for ip in result.ips))
     links = host_links(result)
-    if conf.ingress_policy == OPEN:
+    if conf.ingress_policy in {OPEN, CLOSED}:
         # bridge reports itself and its port; a lone link of the host is no bridge's
-        return Targets(addresses, BridgeUse(links[0], OPEN) if len(links) > 1 else None, links)
+        bridge = BridgeUse(links[0], OPEN) if len(links) > 1 else None
+        return Targets(addresses, bridge, links, conf.ingress_policy == CLOSED)
     if not (result.interfaces and result.interfaces[0].name):
         raise ConfigError(
             f"ingressPolicy {conf.ingress_policy}: interface needs to be set: prevResult must "
@@ -55,8 +58,10 @@ def host_links(result: "Result") -> tuple[str, ...]:
 
 def wanted(target: Targets) -> Wanted:
     """The same in terms of our tables."""
-    elements = tuple(element_of(address) for address in target.addresses)
-    return Wanted(elements=elements, bridge=target.bridge)
+    elements = [element_of(address) for address in target.addresses]
+    if target.closed:
+        elements += [element._replace(name="closed_dst") for element in elements]
+    return Wanted(elements=tuple(elements), bridge=target.bridge)
 
 
 def element_of(address: "IPAddress") -> Element:
