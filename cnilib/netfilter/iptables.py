@@ -8,7 +8,6 @@ When this backend is used: netfilter.md 5. Everything else goes through nftables
 """
 
 import os
-import random
 import time
 
 from cnilib.errors import CniError, ConfigError, TryAgain
@@ -173,6 +172,8 @@ def change(family: str, table: str, plan: "Callable[[Listing], Sequence[str]]") 
         if now.chains == before.chains and attempt:
             raise _failure(family, table, "change", errors)
         before = now
+        import random
+
         time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - apart from others, not secret
     raise TryAgain(f"table {family} {table} keeps changing under iptables-restore; try again")
 

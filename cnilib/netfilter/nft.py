@@ -4,7 +4,6 @@ The library is loaded at the first transaction and speaks to the kernel itself; 
 is needed. Its errors are texts only, so the few that decide what happens next are told apart here.
 """
 
-import random
 import time
 
 from cnilib.errors import CniError, ConfigError, TryAgain
@@ -78,6 +77,8 @@ def run(text: str) -> None:
             return
         if not any(words in error for words in _BUSY):
             raise _failure(error)
+        import random
+
         time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - jitter needs no secrecy
     raise TryAgain("the nftables ruleset stays busy; try again", error.strip())
 

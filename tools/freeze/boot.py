@@ -8,7 +8,9 @@ figures).
 The archive (``tools/freeze/archive.py`` writes it) begins with the length of its index, eight
 bytes little-endian; then the index, a marshalled dictionary
 ``module name -> (is a package, offset, size, path of the extension module or "")``; then the
-marshalled code objects.
+marshalled code objects. Some modules of the standard library are there twice: as they are, and as
+``name#light``, cut down to what a plugin uses of them (``tools/freeze/light``). A process that runs
+one command and ends takes the light ones; one that stays takes the real ones.
 """
 
 import gc
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _ARCHIVE = "modules.bin"
 _LENGTH = 8
+_LIGHT = "#light"
 _FIRST_FREE = 3
 
 
@@ -33,18 +36,20 @@ class Modules:
     The archive stays open, so that the suite may be replaced while a plugin runs.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, light: bool) -> None:
         self._directory = directory
+        self._light = light
         self._file = _open(f"{directory}/{_ARCHIVE}")
         length = int.from_bytes(posix.pread(self._file, _LENGTH, 0), "little")
         self._index = marshal.loads(posix.pread(self._file, length, _LENGTH))  # noqa: S302 - our own
         self._start = _LENGTH + length
+        self._real: dict[str, ModuleType] = {}
 
     def find_spec(
         self, name: str, _path: object = None, _target: object = None
     ) -> "ModuleSpec | None":
         """Where the module is, or None."""
-        entry = self._index.get(name)
+        entry = self._index.get(self._key(name))
         if entry is None:
             return None
         is_package, _, _, extension = entry
@@ -61,18 +66,48 @@ class Modules:
 
     def names(self) -> list[str]:
         """All modules of the archive."""
-        return list(self._index)
+        return [name for name in self._index if not name.endswith(_LIGHT)]
+
+    def stay(self) -> None:
+        """This process does not end after one command: real modules from now on."""
+        self._light = False
+
+    def real(self, name: str, attribute: str) -> object:
+        """An attribute of the real module, for what the light one of that name does not have.
+
+        Raises:
+            AttributeError: neither has it, or it is one that the import system asks for.
+        """
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        if name not in self._real:
+            module = self._real[name] = type(sys)(name)
+            module.__spec__ = self.find_spec(name)
+            module.__package__ = name if self._index[name][0] else name.rpartition(".")[0]
+            module.__path__ = module.__spec__.submodule_search_locations
+            self._run(name, module)
+        return getattr(self._real[name], attribute)
+
+    def _key(self, name: str) -> str:
+        light = name + _LIGHT
+        return light if self._light and light in self._index else name
 
     def create_module(self, spec: ModuleSpec) -> None:
         """An ordinary module object."""
 
     def exec_module(self, module: "ModuleType") -> None:
         """Run the module's code."""
-        exec(self.get_code(module.__spec__.name), module.__dict__)  # noqa: S102
+        self._run(self._key(module.__spec__.name), module)
+
+    def _run(self, key: str, module: "ModuleType") -> None:
+        exec(self._code(key), module.__dict__)  # noqa: S102
 
     def get_code(self, name: str) -> "CodeType":
         """The code object of a module of the archive."""
-        _, offset, size, _ = self._index[name]
+        return self._code(self._key(name))
+
+    def _code(self, key: str) -> "CodeType":
+        _, offset, size, _ = self._index[key]
         code = posix.pread(self._file, size, self._start + offset)
         return marshal.loads(code)  # noqa: S302 - our own
 
@@ -81,7 +116,7 @@ class Modules:
 
     def is_package(self, name: str) -> bool:
         """Whether a module of the archive is a package."""
-        return self._index[name][0]
+        return self._index[self._key(name)][0]
 
 
 def _open(path: str) -> int:
@@ -99,6 +134,6 @@ def _open(path: str) -> int:
 
 gc.disable()  # a plugin ends before garbage matters; looking for it costs 5 % of the imports
 sys.frozen = True
-sys.meta_path[:] = [Modules(sys._MEIPASS), BuiltinImporter, FrozenImporter]  # noqa: SLF001
+sys.meta_path[:] = [Modules(sys._MEIPASS, light=not sys.argv[1:]), BuiltinImporter, FrozenImporter]  # noqa: SLF001
 sys.path[:] = []
 sys.path_importer_cache.clear()

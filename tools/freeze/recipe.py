@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Entry = tuple[str, str, str]
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_INSTEAD = os.path.join(_HERE, "instead")
+_INSTEAD, _LIGHT = (os.path.join(_HERE, name) for name in ("instead", "light"))
 _BOOT = os.path.join(_HERE, "boot.py")
 _NETFILTER_LIBRARY = "libnftables.so.1"
 
@@ -39,7 +39,7 @@ NEVER_USED = [
 """What the libraries import for features that no plugin has."""
 
 _ENCODINGS = {"aliases", "ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16"}
-_PACKAGES = {"pydantic", "pydantic_core", "pyroute2"}
+_PACKAGES = {"json", "pydantic", "pydantic_core", "pyroute2"}
 _BEFORE_BOOT = {"encodings", "encodings.aliases", "encodings.utf_8"}
 
 
@@ -54,7 +54,8 @@ class Recipe:
             name: f"from plugins.launch import run\nrun({name!r})\n" for name in PLUGINS
         }
         self.programs["cnid"] = (
-            "import sys\nfrom plugins.server import main\nsys.exit(main(sys.argv[1:]))\n"
+            "import sys\nsys.meta_path[0].stay()\n"
+            "from plugins.server import main\nsys.exit(main(sys.argv[1:]))\n"
         )
         self._work = work
         found = analysis(
@@ -100,6 +101,9 @@ class Recipe:
         modules |= {name: _compiled(name, source) for name, source, _ in found.pure}
         modules = {name: module for name, module in modules.items() if _is_wanted(name)}
         modules |= {name: _code(name, source) for name, source in _instead().items()}
+        modules |= {
+            f"{name}#light": _code(name, source) for name, source in _sources(_LIGHT).items()
+        }
         extensions = {
             _module_name(place): place for place, _, kind in found.binaries if kind == "EXTENSION"
         }
@@ -147,10 +151,15 @@ def _compiled(name: str, source: str | None) -> "tuple[bool, CodeType]":
 
 def _instead() -> dict[str, str]:
     """Module name -> its source in the frozen suite, for those that are not the real ones."""
-    sources = {"pydantic._schemas": schemas.source()}
-    for file_name in sorted(os.listdir(_INSTEAD)):
+    return {"pydantic._schemas": schemas.source()} | _sources(_INSTEAD)
+
+
+def _sources(directory: str) -> dict[str, str]:
+    """Module name -> source, of the files in a directory."""
+    sources = {}
+    for file_name in sorted(os.listdir(directory)):
         if file_name.endswith(".py"):
-            with open(os.path.join(_INSTEAD, file_name), encoding="utf-8") as file:
+            with open(os.path.join(directory, file_name), encoding="utf-8") as file:
                 sources[file_name.removesuffix(".py")] = file.read()
     return sources
 

@@ -1,0 +1,139 @@
+"""Modules that frozen plugins have cut down: they do what the real ones do."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+LIGHT = Path(__file__).parents[2] / "tools/freeze/light"
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+STYLES = [
+    {},
+    {"indent": 1},
+    {"indent": 4, "ensure_ascii": False},
+    {"separators": (",", ":")},
+    {"sort_keys": True, "indent": 4},
+]
+
+
+def light(name):
+    spec = importlib.util.spec_from_file_location(f"light_{name}", LIGHT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+light_json, light_typing = light("json"), light("typing")
+
+
+@given(VALUES, st.sampled_from(STYLES))
+def test_json_is_written_as_the_real_module_writes_it(value, style):
+    assert light_json.dumps(value, **style) == json.dumps(value, **style)
+
+
+@given(VALUES)
+def test_json_is_read_as_the_real_module_reads_it(value):
+    text = json.dumps(value, ensure_ascii=False)
+    assert light_json.loads(f" \n{text}\t") == value
+    assert light_json.loads(json.dumps(value).encode()) == value
+
+
+def outcome(loads, text):
+    """The value, or the words of the refusal."""
+    try:
+        return loads(text)
+    except json.JSONDecodeError as error:
+        return str(error)
+
+
+@given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsn \\u\ufeff'))
+def test_json_refuses_what_the_real_module_refuses_in_the_same_words(text):
+    assert outcome(light_json.loads, text) == outcome(json.loads, text)
+
+
+def test_json_hooks_are_called():
+    text = '{"a": [1, {"a": 2, "a": 3}]}'
+    assert light_json.loads(text, object_pairs_hook=tuple) == json.loads(
+        text, object_pairs_hook=tuple
+    )
+    assert light_json.loads("NaN", parse_constant=str.lower) == "nan"
+
+
+class Real(NamedTuple):
+    first: int
+    second: str = "two"
+    third: "list[int] | None" = None
+
+    @property
+    def both(self):
+        return (self.first, self.second)
+
+    def shout(self):
+        return self.second.upper()
+
+
+class Light(light_typing.NamedTuple):
+    first: int
+    second: str = "two"
+    third: "list[int] | None" = None
+
+    @property
+    def both(self):
+        return (self.first, self.second)
+
+    def shout(self):
+        return self.second.upper()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [((1,), {}), ((1, "x"), {}), ((), {"first": 1}), ((1,), {"third": [3]}), ((1, "x", []), {})],
+)
+def test_a_named_tuple_is_built_and_used_like_the_real_one(values, named):
+    real, cut = Real(*values, **named), Light(*values, **named)
+    assert tuple(cut) == tuple(real)
+    assert (cut.first, cut.second, cut.third) == (real.first, real.second, real.third)
+    assert (cut.both, cut.shout()) == (real.both, real.shout())
+    assert cut._replace(second="new") == real._replace(second="new")
+    assert cut._asdict() == real._asdict()
+    assert repr(cut).removeprefix("Light") == repr(real).removeprefix("Real")
+    assert (Light._fields, Light._field_defaults) == (Real._fields, Real._field_defaults)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"), [((), {}), ((1, 2, 3, 4), {}), ((1,), {"first": 2}), ((1,), {"x": 2})]
+)
+def test_a_named_tuple_refuses_wrong_fields(values, named):
+    for kind in (Real, Light):
+        with pytest.raises(TypeError):
+            kind(*values, **named)
+
+
+def test_a_named_tuple_matches_by_place():
+    match Light(1, "x"):
+        case Light(first, second):
+            assert (first, second) == (1, "x")
+
+
+def test_names_of_annotations_may_be_used_as_such():
+    assert light_typing.cast(int, "x") == "x"
+    form = light_typing.Union[light_typing.Optional[int], None] | int
+    assert None | form is not None
+
+    class Child(light_typing.Generic[light_typing.TypeVar("T")]):
+        pass
+
+    assert Child.__mro__ == (Child, object)
