@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,3 +140,13 @@ def test_names_of_annotations_may_be_used_as_such():
         pass
 
     assert Child.__mro__ == (Child, object)
+
+
+def test_json_refuses_before_the_real_decoder_is_loaded(tmp_path):
+    """The compiled scanner finds its exception only where the decoder is loaded already."""
+    shutil.copytree(Path(json.__file__).parent, tmp_path / "json")
+    shutil.copy(LIGHT / "json.py", tmp_path / "json/__init__.py")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import json; json.loads('{{')"
+    words = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "JSONDecodeError: Expecting property name" in done.stderr

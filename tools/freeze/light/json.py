@@ -1,10 +1,10 @@
 """The compiled halves of json; the real module's Python half needs ``re`` and ``enum``.
 
-A document with an error takes the long way: the compiled scanner itself then imports
-``json.decoder`` for its exception.
+A document with an error takes the long way: the exception is that of ``json.decoder``.
 """
 
 import _json
+from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,13 +45,22 @@ def loads(
     scan = _json.make_scanner(_Context(object_pairs_hook, parse_constant))
     start = len(text) - len(text.lstrip(_WHITE_SPACE))
     try:
-        value, end = scan(text, start)
+        value, end = _scanned(scan, text, start)
     except StopIteration as stop:
         _refuse("Expecting value", text, stop.value)
     rest = text[end:].lstrip(_WHITE_SPACE)
     if rest:
         _refuse("Extra data", text, len(text) - len(rest))
     return value
+
+
+def _scanned(scan: "Any", text: str, start: int) -> "tuple[Any, int]":
+    try:
+        found: tuple[Any, int] = scan(text, start)
+    except SystemError:  # the scanner takes its exception from json.decoder only if that is loaded
+        import_module("json.decoder")
+        found = scan(text, start)
+    return found
 
 
 def _refuse(what: str, text: str, place: int) -> "NoReturn":
