@@ -332,6 +332,29 @@ def test_a_device_renamed_inside_comes_home(host, container, device, alias):
 
 
 @kept
+def test_a_mark_that_somebody_left_does_not_stay(host, container, device):
+    host.run("ip", "link", "set", "dev0", "alias", "dev0")
+    host.add(conf(), container)
+    host.delete(conf(), container)
+    assert is_home(host, device, up=False)
+
+
+@undone
+def test_two_containers_cannot_have_one_device(host, device):
+    containers = [host.container() for _ in range(2)]
+    for _ in range(10):
+        started = [host.start("ADD", conf(), container) for container in containers]
+        answers = [host.finish(process) for process in started]
+        assert [answer.ok for answer in answers].count(True) == 1
+        have = ["eth0" in container.links() for container in containers]
+        assert have == [answer.ok for answer in answers]
+        assert len(states(host)) == 1
+        for container in containers:
+            host.delete(conf(), container)
+        assert is_home(host, device, up=False)
+
+
+@kept
 def test_alias_mac_and_mtu_of_the_administrator_come_back(host, container, device):
     host.run("ip", "link", "set", "dev0", "alias", "uplink to rack 7")
     host.add(conf(), container, ifname="net1")

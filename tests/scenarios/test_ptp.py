@@ -501,6 +501,20 @@ def test_status_asks_the_ipam_plugin(host):
     assert not host.cni("STATUS", conf(cniVersion="1.1.0", ipam={"type": "nothing-there"})).ok
 
 
+def test_many_containers_at_once_come_and_go(host):
+    given = conf(ipMasq=True, ipam=DUAL_STACK)
+    containers = [host.container() for _ in range(30)]
+    for command in ("ADD", "DEL"):
+        started = [host.start(command, given, container) for container in containers]
+        answers = [host.finish(process) for process in started]
+        assert [answer.msg for answer in answers if not answer.ok] == []
+        if command == "ADD":
+            assert len({answer.addresses[0] for answer in answers}) == 30
+            assert containers[0].pings(answers[-1].addresses[0])
+    assert host.links() == {"lo"}
+    assert not re.search(r"10\.30\.0\.|fd00:30::", host.rules())
+
+
 def test_two_hundred_containers_leave_nothing(host, container):
     """Links, addresses, routes, rules and leases are those of the time before."""
     given = conf(ipMasq=True, ipam=DUAL_STACK)

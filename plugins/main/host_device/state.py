@@ -41,7 +41,11 @@ class Saved(NamedTuple):
 
 
 def of_device(attachment: Attachment, netns: str, device: "Link") -> Saved:
-    """What is to be kept of a device that is still at home."""
+    """What is to be kept of a device that is still at home.
+
+    An alias that repeats the name is a mark that somebody left, and nothing to restore.
+    """
+    alias = "" if device.alias == device.name else device.alias
     return Saved(
         attachment,
         netns,
@@ -50,7 +54,7 @@ def of_device(attachment: Attachment, netns: str, device: "Link") -> Saved:
         device.kind,
         device.mac,
         device.mtu,
-        device.alias,
+        alias,
         device.up,
     )
 
