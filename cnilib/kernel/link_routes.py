@@ -5,6 +5,7 @@ link's own next hops, ``others`` the rest, and taking the route away leaves thos
 """
 
 import errno
+from contextlib import nullcontext
 
 from cnilib.errors import KernelError
 from cnilib.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL
@@ -13,6 +14,7 @@ from cnilib.kernel.route_messages import FAMILIES, LinkRoute, Message, decode, e
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from cnilib.kernel.netns import Namespace
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _NLM_F_REPLACE = 0x100
 _CLONED = 0x200  # RTM_F_CLONED
+_NO_ERRORS = nullcontext()
 
 
 def list_link_routes(namespace: "Namespace", index: int) -> list[LinkRoute]:
@@ -43,12 +46,14 @@ def change_routes(
     wanted: "Collection[LinkRoute]",
     *,
     replace: bool = False,
+    errors: "AbstractContextManager[object]" = _NO_ERRORS,
 ) -> None:
     """Turn a link's routes from ``now`` into ``wanted``: the new ones first, then less the old.
 
     A new route takes the place of another link's with the same destination and metric if
     ``replace`` says so. Otherwise it stands beside an IPv6 one, as the kernel has it, and gives
-    way to an IPv4 one.
+    way to an IPv4 one. Each change is made inside ``errors``, where an ``ErrorList`` lets the
+    rest go on.
 
     Raises:
         KernelError: ENETUNREACH, a gateway is not on a subnet; EINVAL, a source is no address.
@@ -56,11 +61,13 @@ def change_routes(
     new = [route for route in wanted if route not in now]
     own = {route.key for route in now if not route.others}
     for route in sorted(new, key=_order):
-        _put(namespace, route, replace=replace or route.key in own)
+        with errors:
+            _put(namespace, route, replace=replace or route.key in own)
     placed = {route.key for route in new}
     for route in now:
         if route not in wanted and (route.key not in placed or route.others):
-            _remove(namespace, route)
+            with errors:
+                _remove(namespace, route)
 
 
 def _order(route: LinkRoute) -> tuple[bool, bool]:

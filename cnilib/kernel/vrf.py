@@ -5,6 +5,7 @@ its addresses, and its IPv6 addresses are, too (Documentation/networking/vrf.rst
 """
 
 import time
+from contextlib import nullcontext
 from ipaddress import ip_network
 from typing import NamedTuple
 
@@ -18,15 +19,18 @@ from cnilib.kernel.routes import MAIN_TABLE, list_routes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from cnilib.kernel.addresses import Address
     from cnilib.kernel.links import Link
     from cnilib.kernel.netns import Namespace
     from cnilib.kernel.route_messages import LinkRoute
+    from cnilib.undo import ErrorList
 
 # Seconds between looks at a new IPv6 address: duplicate detection takes one or two (vrf.md 3.5).
 _PAUSES = tuple(0.01 * 2**step for step in range(8))
 _UP_STATES = {"UP", "UNKNOWN"}
+_NO_ERRORS = nullcontext()
 
 
 class Belongings(NamedTuple):
@@ -73,30 +77,39 @@ def enter_vrf(namespace: "Namespace", link: "Link", vrf: "Link", kept: Belonging
     """
     table = table_of_vrf(vrf)
     set_master(namespace, link.name, vrf.index)
-    _settle_addresses(namespace, link, kept.addresses, table)
+    _settle_addresses(namespace, link, kept.addresses, table, _NO_ERRORS)
     routes = carried(kept.routes, MAIN_TABLE, table)
-    _settle_routes(namespace, link, routes, MAIN_TABLE, replace=True)
+    stay = _unless_left(namespace, link, MAIN_TABLE)
+    change_routes(namespace, stay.now, [*stay.kept, *routes], replace=True)
 
 
-def leave_vrf(namespace: "Namespace", link: "Link", vrf: "Link") -> None:
+def leave_vrf(namespace: "Namespace", link: "Link", vrf: "Link", errors: "ErrorList") -> None:
     """Take the link out; the routes of the VRF's table are the main table's again.
 
     Raises:
-        KernelError: the kernel refused an address or a route.
-        CniError: an IPv6 address did not get usable in 2.5 seconds.
+        KernelError: the link cannot be taken out; what fails after that is collected.
     """
     kept, table = belongings_of(namespace, link), table_of_vrf(vrf)
-    set_master(namespace, link.name, 0)
-    _settle_addresses(namespace, link, kept.addresses, LOCAL_TABLE)
-    _settle_routes(namespace, link, carried(kept.routes, table, MAIN_TABLE), table)
+    routes = carried(kept.routes, table, MAIN_TABLE)
+    _leave(namespace, link, vrf, Belongings(kept.addresses, routes), errors)
 
 
-def give_back(namespace: "Namespace", link: "Link", vrf: "Link", kept: Belongings) -> None:
+def give_back(
+    namespace: "Namespace", link: "Link", vrf: "Link", kept: Belongings, errors: "ErrorList"
+) -> None:
     """Undo ``enter_vrf``, however far it has come."""
-    set_master(namespace, link.name, 0)
-    _settle_addresses(namespace, link, kept.addresses, LOCAL_TABLE)
     routes = carried(kept.routes, MAIN_TABLE, MAIN_TABLE)
-    _settle_routes(namespace, link, routes, table_of_vrf(vrf))
+    _leave(namespace, link, vrf, Belongings(kept.addresses, routes), errors)
+
+
+def _leave(
+    namespace: "Namespace", link: "Link", vrf: "Link", wanted: Belongings, errors: "ErrorList"
+) -> None:
+    set_master(namespace, link.name, 0)
+    with errors:
+        _settle_addresses(namespace, link, wanted.addresses, LOCAL_TABLE, errors)
+    stay = _unless_left(namespace, link, table_of_vrf(vrf))
+    change_routes(namespace, stay.now, [*stay.kept, *wanted.routes], errors=errors)
 
 
 def carried(routes: "Iterable[LinkRoute]", source: int, target: int) -> "list[LinkRoute]":
@@ -112,13 +125,18 @@ def carried(routes: "Iterable[LinkRoute]", source: int, target: int) -> "list[Li
 
 
 def _settle_addresses(
-    namespace: "Namespace", link: "Link", kept: "list[Address]", table: int
+    namespace: "Namespace",
+    link: "Link",
+    kept: "list[Address]",
+    table: int,
+    errors: "AbstractContextManager[object]",
 ) -> None:
     """Put back the addresses that are gone; wait until all can be used, as they could before."""
     present = {address.interface for address in list_addresses(namespace, link.index, 6)}
     for address in kept:
         if address.interface not in present:
-            restore_address(namespace, link.index, address)
+            with errors:
+                restore_address(namespace, link.index, address)
     if link.operstate in _UP_STATES:
         usable = [address for address in kept if not (address.tentative or address.dadfailed)]
         _wait_for_host_routes(namespace, link, usable, table)
@@ -141,15 +159,13 @@ def _wait_for_host_routes(
         )
 
 
-def _settle_routes(
-    namespace: "Namespace",
-    link: "Link",
-    routes: "list[LinkRoute]",
-    left: int,
-    *,
-    replace: bool = False,
-) -> None:
-    """Make ``routes``; of the table that it has ``left``, the link keeps what the kernel made."""
+class _Stay(NamedTuple):
+    now: "list[LinkRoute]"
+    kept: "list[LinkRoute]"
+
+
+def _unless_left(namespace: "Namespace", link: "Link", table: int) -> _Stay:
+    """The link's routes, and those that stay when it leaves a table: others', the kernel's own."""
     now = list_link_routes(namespace, link.index)
-    stay = [route for route in now if route.table != left or route.protocol == PROTOCOL_KERNEL]
-    change_routes(namespace, now, [*stay, *routes], replace=replace)
+    kept = [route for route in now if route.table != table or route.protocol == PROTOCOL_KERNEL]
+    return _Stay(now, kept)

@@ -34,6 +34,7 @@ from cnilib.kernel.vrf import (
 from cnilib.plugin import plugin
 from cnilib.request import check_interface_name
 from cnilib.types.config import NetConf
+from cnilib.undo import ErrorList
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from cnilib.kernel.vrf import Belongings
     from cnilib.request import Request
     from cnilib.types.result import Result
-    from cnilib.undo import ErrorList, Undo
+    from cnilib.undo import Undo
 
 _LAST_TABLE = 2**32 - 1
 
@@ -148,8 +149,10 @@ def _remove_if_empty(container: Namespace, vrf: "Link") -> None:
 
 
 def _take_out(netns: str, link: "Link", vrf: "Link", kept: "Belongings") -> None:
+    errors = ErrorList()
     with Namespace.open(netns) as container:
-        give_back(container, link, vrf, kept)
+        give_back(container, link, vrf, kept, errors)
+    errors.raise_any()
 
 
 def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
@@ -168,7 +171,7 @@ def _leave(container: Namespace, ifname: str, vrfname: str, errors: "ErrorList")
     with errors:
         link = find_link(container, ifname)
         if link is not None and link.master == vrf.index:
-            leave_vrf(container, link, vrf)
+            leave_vrf(container, link, vrf, errors)
     with errors:
         _remove_if_empty(container, vrf)
 

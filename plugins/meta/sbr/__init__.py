@@ -25,6 +25,7 @@ from cnilib.plugin import plugin
 from cnilib.types.addresses import Ip
 from cnilib.types.base import Items
 from cnilib.types.config import NetConf
+from cnilib.undo import ErrorList
 from plugins.meta.sbr.plan import (
     Owner,
     left_in_main,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from cnilib.request import Request
     from cnilib.types.addresses import IPNetwork
     from cnilib.types.result import Result
-    from cnilib.undo import ErrorList, Undo
+    from cnilib.undo import Undo
 
 _FIRST_TABLE, _LAST_TABLE = 100, 2**32 - 1
 
@@ -145,8 +146,10 @@ def _move_routes(
 
 
 def _restore(netns: str, index: int, before: "Collection[LinkRoute]") -> None:
+    errors = ErrorList()
     with Namespace.open(netns) as container:
-        change_routes(container, list_link_routes(container, index), before)
+        change_routes(container, list_link_routes(container, index), before, errors=errors)
+    errors.raise_any()
 
 
 def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
@@ -171,12 +174,23 @@ def _remove(container: Namespace, req: "Request", conf: TeardownConf, errors: "E
         shared = RESERVED_TABLES | {rule.table for rule in rules if rule not in ours}
         tables = [rule.table for rule in ours if rule.table not in shared]
         with errors:
-            before = list_link_routes(container, link.index)
-            change_routes(container, before, moved_back(before, tables))
+            kept = _empty_tables(container, link, tables, errors)
+            ours = [rule for rule in ours if rule.table not in kept]
     for rule in ours:
         if rule.source is not None:
             with errors:
                 remove_rule(container, rule.source, rule.table, rule.priority)
+
+
+def _empty_tables(
+    container: Namespace, link: "Link", tables: list[int], errors: "ErrorList"
+) -> set[int]:
+    """Move the routes back; the tables that the kernel did not let go of, for the next DEL."""
+    before = list_link_routes(container, link.index)
+    change_routes(container, before, moved_back(before, tables), errors=errors)
+    if not errors.failures:
+        return set()
+    return {route.table for route in list_link_routes(container, link.index)} & set(tables)
 
 
 def _sources(container: Namespace, link: "Link") -> "set[IPNetwork]":
