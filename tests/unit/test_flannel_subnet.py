@@ -76,7 +76,7 @@ def without(*keys):
 def test_everything_that_is_missing_is_named(keys, named):
     with pytest.raises(ValueError, match="missing") as error:
         parse_subnet(without(*keys))
-    assert str(error.value) == f"{', '.join(named)} missing"
+    assert str(error.value) == f"is missing {', '.join(named)}"
 
 
 def test_a_network_without_a_subnet_of_its_family_has_no_routes():
@@ -103,7 +103,7 @@ def test_families_that_do_not_meet_are_refused():
         ("FLANNEL_MTU=-3", "-3"),
         ("FLANNEL_MTU=4294967296", "4294967296"),
         ("FLANNEL_MTU=١٤", "MTU"),
-        ("FLANNEL_MTU", "line 7: FLANNEL_MTU"),
+        ("FLANNEL_MTU", "FLANNEL_MTU in line 7"),
     ],
 )
 def test_a_wrong_line_is_told(line, word):
@@ -127,7 +127,7 @@ def test_errors_name_the_file_and_where_to_look(tmp_path):
     with pytest.raises(IoError, match=f"open {path}: no such file or directory.*flannel pod log"):
         load_subnet(str(path))
     path.write_text(without("FLANNEL_MTU"))
-    with pytest.raises(ConfigError, match=f"{path}: FLANNEL_MTU missing.*flannel pod log"):
+    with pytest.raises(ConfigError, match=f"{path} is missing FLANNEL_MTU.*flannel pod log"):
         load_subnet(str(path))
     path.write_bytes(b"\xff\x00")
     with pytest.raises(ConfigError, match="missing"):

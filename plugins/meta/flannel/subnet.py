@@ -56,7 +56,7 @@ def load_subnet(path: str) -> Subnet:
         return parse_subnet(text)
     except ValueError as error:
         raise ConfigError(
-            f"failed to load flannel 'subnet.env' file {path}: {error}. {_ADVICE}"
+            f"failed to load flannel 'subnet.env' file: {path} {error}. {_ADVICE}"
         ) from None
 
 
@@ -64,7 +64,7 @@ def parse_subnet(text: str) -> Subnet:
     """The content of the file: ``KEY=VALUE`` lines, as a shell would read them.
 
     Raises:
-        ValueError: what is missing, or the line that is wrong.
+        ValueError: what is missing or wrong, in words that follow the name of the file.
     """
     values = _read_lines(text)
     missing = [
@@ -74,7 +74,7 @@ def parse_subnet(text: str) -> Subnet:
         for key in keys
     ]
     if missing:
-        raise ValueError(f"{', '.join(missing)} missing")
+        raise ValueError(f"is missing {', '.join(missing)}")
     networks = tuple(
         network
         for key, version in _NETWORKS.items()
@@ -88,7 +88,7 @@ def parse_subnet(text: str) -> Subnet:
     )
     subnet = Subnet(networks, subnets, _parse_mtu(values[_MTU]), values[_IPMASQ] == "true")
     if not subnet.routed:
-        raise ValueError("no IP family has both a network and a subnet")
+        raise ValueError("has no IP family with both a network and a subnet")
     return subnet
 
 
@@ -101,7 +101,7 @@ def _read_lines(text: str) -> dict[str, str]:
         if key not in _KEYS:
             continue
         if not equals:
-            raise ValueError(f"line {number}: {key} has no value")
+            raise ValueError(f"has no value for {key} in line {number}")
         if len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]:
             value = value[1:-1].strip()
         values[key] = value
@@ -117,16 +117,16 @@ def _parse_networks(
         try:
             network = parse_cidr(word.strip()).network
         except ValueError as error:
-            raise ValueError(f"{key}: {error}") from None
+            raise ValueError(f"is wrong at {key}: {error}") from None
         if network.version != version:
-            raise ValueError(f"{key}: {word.strip()!r} is no IPv{version} network")
+            raise ValueError(f"is wrong at {key}: {word.strip()!r} is no IPv{version} network")
         networks[network] = None
     return list(networks)
 
 
 def _parse_mtu(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _MAX_MTU):
-        raise ValueError(f"{_MTU}: {text!r} is no MTU (0 to {_MAX_MTU})")
+        raise ValueError(f"is wrong at {_MTU}: {text!r} is no MTU (0 to {_MAX_MTU})")
     return int(text)
 
 
