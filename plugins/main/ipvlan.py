@@ -96,14 +96,16 @@ def _given_addresses(req: "Request", conf: Conf) -> "Result | None":
 
     Raises:
         ConfigError: it found no address either.
+        DecodeError: prevResult is no result.
     """
+    previous = req.prev_result
     if conf.ipam.type:
         return None
-    if req.prev_result is None or not req.prev_result.ips:
+    if previous is None or not previous.ips:
         raise ConfigError(
             "no plugin name provided: ipvlan needs an `ipam`, or the addresses of a prevResult"
         )
-    return req.prev_result
+    return previous
 
 
 def _find_chained(req: "Request", conf: Conf) -> str:

@@ -50,7 +50,7 @@ def test_it_has_the_mode_that_is_asked_for(host, container, mode):
 def test_it_has_the_flag_that_is_asked_for(host, container):
     given = conf(flag="private")
     result = host.add(given, container).json
-    assert "private" in kind_of(container, "eth0")[1]["flags"]
+    assert kind_of(container, "eth0")[1]["private"]
     assert host.cni("CHECK", given | {"prevResult": result}, container).ok
     host.refused(conf(flag="vepa", prevResult=result), container, command="CHECK")
 

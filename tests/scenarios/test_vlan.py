@@ -42,15 +42,13 @@ def test_a_container_has_one_vlan_of_the_master(host, container, eno1):
 
 def test_it_hears_its_own_vlan_only(host, container, machine):
     host.add(conf(), container)
-    for vlan, address in ((120, "10.32.0.1/24"), (121, "10.32.0.9/24")):
-        name = f"lan.{vlan}"
-        machine.run(
-            "ip", "link", "add", "link", "eno1", "name", name, "type", "vlan", "id", str(vlan)
-        )
-        machine.run("ip", "link", "set", name, "up")
-        machine.run("ip", "address", "add", address, "dev", name)
-    assert container.pings("10.32.0.1")
-    assert not container.pings("10.32.0.9")
+    for vlan, heard in ((121, False), (120, True)):
+        words = ("type", "vlan", "id", str(vlan))
+        machine.run("ip", "link", "add", "link", "eno1", "name", "lan", *words)
+        machine.run("ip", "link", "set", "lan", "up")
+        machine.run("ip", "address", "add", "10.32.0.1/24", "dev", "lan")
+        assert container.pings("10.32.0.1") == heard
+        machine.run("ip", "link", "del", "lan")
 
 
 @pytest.mark.parametrize("vlan", [0, 4094])
