@@ -10,7 +10,7 @@ from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 
 from cnilib.errors import CniError, KernelError
 from cnilib.kernel.links import list_links
-from cnilib.kernel.netns import Namespace
+from cnilib.kernel.netns import OWN, Namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _NAMED = "/run/netns"
 def find_child(
     master: "Master", kind: str, vlan_id: int | None = None
 ) -> "tuple[str, Link] | None":
-    """A link of that kind (and VLAN) on the master, with the path of its namespace; None if none.
+    """A link of that kind (and VLAN) on the master, and where it is; None when there is none.
 
     One in a namespace that cannot be opened is not found.
     """
@@ -36,7 +36,7 @@ def find_child(
                 for link in list_links(namespace, kind=kind):
                     wanted = vlan_id in {None, link.info.get("IFLA_VLAN_ID")}
                     if wanted and _is_child(namespace, link, master):
-                        return path, link
+                        return "the host" if path == OWN else path, link
         except CniError:  # it is gone, or not ours to see
             continue
     return None
@@ -48,7 +48,7 @@ def _namespaces() -> "Iterator[str]":
     processes = (entry for entry in os.listdir("/proc") if entry.isdigit())
     paths = [f"{_NAMED}/{name}" for name in named]
     seen = set()
-    for path in ("/proc/self/ns/net", *paths, *(f"/proc/{pid}/ns/net" for pid in processes)):
+    for path in (OWN, *paths, *(f"/proc/{pid}/ns/net" for pid in processes)):
         try:
             status = os.stat(path)
         except OSError:  # the process has ended

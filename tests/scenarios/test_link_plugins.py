@@ -3,12 +3,14 @@
 Each runs where the kernel has its kind of link: natively, or under User Mode Linux.
 """
 
+import json
 import signal
 import time
 
 import pytest
 
 from tests.lab.features import UNDER_UML, missing
+from tests.lab.host import Host
 from tests.lab.links import leases, link_of, plug_in
 
 CYCLES = 10 if UNDER_UML else 200
@@ -101,8 +103,12 @@ def test_an_add_that_is_stopped_in_the_middle_is_undone(host, container, plugin,
     until(lambda: host.try_run("test", "-s", "/run/slow/pid").returncode == 0)
     assert container.links() == {"lo", "eth0"}
     process.send_signal(number)
-    answer = host.finish(process)
-    assert (answer.status, answer.code) == (1, 11)
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    if not Host.with_cnid:  # its caller ends at once, and what it has begun is undone behind it
+        assert json.loads(stdout)["code"] == 11
+    until(lambda: container.links() == {"lo"})
+    until(lambda: host.try_run("test", "-s", "/run/slow/released").returncode == 0)
     assert host.read("/run/slow/released").strip() == container.id
     pid = host.read("/run/slow/pid").strip()
     assert host.try_run("kill", "-0", pid).returncode != 0
