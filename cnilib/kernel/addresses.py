@@ -112,7 +112,8 @@ def wait_for_addresses(namespace: "Namespace", link: "Link", deadline: float) ->
     Ends at once on a link without carrier: detection starts with it.
 
     Raises:
-        CniError: an address is in use elsewhere, or detection took longer than 5 seconds.
+        CniError: an address is in use elsewhere, or detection took longer than 5 seconds on a link
+            that is operationally up.
     """
     from cnilib.kernel.links import find_link_by_index
 
@@ -132,6 +133,8 @@ def wait_for_addresses(namespace: "Namespace", link: "Link", deadline: float) ->
         if now is None or (now.operstate not in _UP_STATES and not now.carrier):
             return
         if time.monotonic() >= give_up:
+            if now.operstate not in _UP_STATES:
+                return
             raise CniError(
                 f"IPv6 address {waiting[0]} of {link.name} in {namespace.path} is still "
                 "tentative after 5 seconds"

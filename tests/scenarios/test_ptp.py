@@ -170,12 +170,14 @@ def test_two_addresses_may_share_subnet_and_gateway(host, container, world):
         "fd31::8/64 via fd31::1",
         "fd31::9/64 via fd31::1",
     )
-    end = host.add(conf(ipam=ipam), container).json["interfaces"][0]["name"]
+    network = Network(host, [conf(ipam=ipam)], name="p1")
+    end = network.add(container)["interfaces"][0]["name"]
     assert host_addresses(host, end) == {"10.31.0.1/32", "fd31::1/128"}
+    assert network.check(container).ok
     for address in ("10.31.0.8", "10.31.0.9", "fd31::8", "fd31::9"):
         assert host.try_run("ping", "-c1", "-W1", address).returncode == 0, address
     assert routes(container)["10.31.0.0/24"]["prefsrc"] == "10.31.0.8"
-    host.delete(conf(ipam=ipam), container)
+    network.delete(container)
     assert veths(host) == set()
 
 
@@ -189,7 +191,9 @@ def test_two_addresses_may_share_subnet_and_gateway(host, container, world):
     ],
 )
 def test_the_gateway_may_be_outside_the_subnet(host, container, world, address):
-    host.add(conf(ipam=static(address)), container)
+    network = Network(host, [conf(ipam=static(address))], name="p1")
+    network.add(container)
+    assert network.check(container).ok
     gateway = address.rpartition(" ")[2]
     inside = routes(container)
     assert inside[gateway]["scope"] == "link"
