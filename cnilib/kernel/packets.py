@@ -15,8 +15,6 @@ from cnilib.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
-
     from cnilib.kernel.netns import Namespace
 
 BROADCAST_MAC, BROADCAST = "ff:ff:ff:ff:ff:ff", "255.255.255.255"
@@ -99,12 +97,6 @@ class PacketSocket:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-    def __enter__(self) -> "Self":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def encode(datagram: Datagram) -> bytes:

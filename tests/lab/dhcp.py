@@ -49,7 +49,7 @@ class Lan:
         host.run("ip", "address", "add", f"{SERVER6}/64", "dev", "srv0", "nodad")
         host.run("ip", "link", "set", "srv0", "up")
 
-    def conf(self, version="1.1.0", name="lan", **ipam):
+    def conf(self, version="1.0.0", name="lan", **ipam):
         return {
             "cniVersion": version,
             "name": name,

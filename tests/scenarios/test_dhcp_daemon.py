@@ -60,6 +60,7 @@ def test_a_broken_lease_file_keeps_nothing_from_starting(idle):
     assert idle.add()["ips"]
 
 
+@pytest.mark.ours("Debian's release of the reference dies of the signal")
 def test_a_stopped_daemon_releases_nothing_and_cleans_up(idle):
     idle.host.run("mkdir", "-p", "/run/there")
     idle.start_daemon("-pidfile", "/run/there/dhcp.pid")
@@ -131,7 +132,7 @@ def test_the_socket_of_a_killed_daemon_is_replaced(idle):
     idle.stop_daemon(signal.SIGKILL)
     assert idle.host.try_run("test", "-S", SOCKET).returncode == 0
     idle.start_daemon()
-    assert idle.host.cni("STATUS", idle.conf()).ok
+    assert idle.host.cni("STATUS", idle.conf("1.1.0")).ok
 
 
 def test_a_second_daemon_ends_and_leaves_the_first_alone(lan):

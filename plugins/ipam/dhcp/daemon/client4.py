@@ -3,7 +3,9 @@
 So the address need not be on the link, and what a server sends to it is seen all the same.
 """
 
+import asyncio
 import secrets
+from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from plugins.ipam.dhcp.daemon.times import DEFAULT_LEASE, Times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from plugins.ipam.dhcp.daemon.client import Wishes
     from plugins.ipam.dhcp.daemon.flags import Flags
@@ -66,7 +68,7 @@ class Client4:
         with self._place.opened() as (namespace, link):
             mac = link.mac
             socket = PacketSocket(namespace, link.name, dhcp4.CLIENT_PORT, xid)
-        with socket:
+        with _closed_aside(socket):
             discover = self._message(dhcp4.DISCOVER, xid, mac, hint)
             offer = await self._ask(socket, discover, _Way(), _is_offer)
             chosen = {
@@ -100,7 +102,7 @@ class Client4:
         }
         address = str(grant.address.ip)
         message = dhcp4.Message(secrets.randbits(32), mac, options, ciaddr=address)
-        with socket:
+        with _closed_aside(socket):
             socket.send(_datagram(message, _Way(address, grant.server, grant.server_mac)))
 
     async def _extend(self, grant: Grant, way: _Way, flags: int) -> Grant:
@@ -108,7 +110,7 @@ class Client4:
             message = self._message(dhcp4.REQUEST, secrets.randbits(32), link.mac, {})
             socket = PacketSocket(namespace, link.name, dhcp4.CLIENT_PORT, message.xid)
         message = message._replace(ciaddr=str(grant.address.ip), flags=flags)
-        with socket:
+        with _closed_aside(socket):
             answer = await self._ask(socket, message, way, _is_verdict)
         return self._granted(answer, grant)
 
@@ -184,6 +186,15 @@ class Client4:
                 f"{answer.message.yiaddr}: it is given back"
             )
         return grant
+
+
+@contextmanager
+def _closed_aside(socket: PacketSocket) -> "Iterator[None]":
+    """Close a packet socket in another thread: the kernel waits 10 ms for an RCU grace period."""
+    try:
+        yield
+    finally:
+        asyncio.get_running_loop().run_in_executor(None, socket.close)
 
 
 def _is_offer(answer: _Answer) -> bool:

@@ -175,6 +175,7 @@ class Lease:
     async def _replace(self) -> None:
         """The address is not ours any longer: off the link with it, a new one in its place."""
         former = self.record.grant
+        self.over = "its server refuses it"
         routes = self.record.place.take_address_away(former.address)
         while (left := former.times.expires_at - now()) > 0:
             try:
@@ -183,6 +184,7 @@ class Lease:
             except (TryAgain, TimeoutError) as error:
                 warn(f"dhcp: lease {self}: {error}")
             else:
+                self.over = ""
                 self._adopt(grant, routes)
                 return
         self._expire()

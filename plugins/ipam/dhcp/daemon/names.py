@@ -6,14 +6,16 @@ no name here.
 
 _POINTER, _OFFSET_MASK = 0xC0, 0x3FFF
 _LONGEST_NAME = 253
+_CHARACTERS = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."  # RFC 952, and "_"
+)
 _MOST_STEPS = 128
 
 
 def plain_name(value: bytes) -> str:
     """A name as text; "" when it is none."""
     text = value.rstrip(b"\0").decode("latin-1")
-    letters = text.replace("-", "").replace(".", "").replace("_", "")
-    is_name = letters.isascii() and letters.isalnum() and len(text) <= _LONGEST_NAME
+    is_name = set(text) <= _CHARACTERS and len(text) <= _LONGEST_NAME
     return text.rstrip(".") if is_name else ""
 
 
