@@ -9,13 +9,22 @@ import os
 
 from cnilib.attach import check_link, write_sysctl_if_possible
 from cnilib.errors import CheckFailed, CniError, KernelError, TryAgain
-from cnilib.kernel.links import add_veth, find_link, get_link, remove_link, set_up
+from cnilib.kernel.links import (
+    add_veth,
+    find_link,
+    find_link_by_index,
+    get_link,
+    remove_link,
+    set_up,
+)
 from cnilib.kernel.netns import Namespace
 from cnilib.kernel.sysctl import read_sysctl
+from cnilib.log import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cnilib.kernel.links import Link
+    from cnilib.request import Request
     from cnilib.types.result import Interface, Result
     from cnilib.undo import Undo
 
@@ -128,7 +137,52 @@ def _find_host_end(host: "Namespace", interface: "Interface") -> "Link | None":
     return find_link(host, interface.name)
 
 
-def remove_reported_host_end(host: "Namespace", result: "Result", master: str = "") -> None:
+def remove_pair(req: "Request", master: str = "") -> None:
+    """DEL: delete the pair, by the container's end or, where that is gone, by the host's.
+
+    ``master`` is what the host's end is a port of, if anything.
+
+    Raises:
+        NetnsError: CNI_NETNS exists and is no namespace.
+    """
+    container, result = Namespace.find(req.netns), req.prev_result
+    with Namespace.current() as host:
+        if container is not None:
+            with container:
+                if _remove_container_end(host, container, req.ifname, result):
+                    return
+        if result is not None:
+            _remove_host_end(host, result, master)
+
+
+def _remove_container_end(
+    host: "Namespace", container: "Namespace", ifname: str, result: "Result | None"
+) -> bool:
+    """Whether there was one, which the result does not tell to be another attachment's.
+
+    A path such as /proc/PID/ns/net leads to another container once its process number is used
+    again, and the link of that name is in use there.
+    """
+    link = find_link(container, ifname)
+    if link is None:
+        return False
+    if result is not None and not _is_reported(host, link, result):
+        warn(
+            f"{ifname} in {container.path} stays: its other end is not the one of prevResult, so "
+            "the path leads to another container by now"
+        )
+        return False
+    return remove_link(container, ifname)
+
+
+def _is_reported(host: "Namespace", link: "Link", result: "Result") -> bool:
+    """Whether the link's other end is among the host's links of the result, if that has any."""
+    reported = {i.name for i in result.interfaces if i.name and not i.sandbox}
+    other = find_link_by_index(host, link.peer_index) if link.kind == "veth" else None
+    return not reported or (other is not None and other.name in reported)
+
+
+def _remove_host_end(host: "Namespace", result: "Result", master: str) -> None:
     """Delete the host's end a result tells of, where the container's cannot be reached any more.
 
     It is deleted only if it is a veth with the reported MAC and, where a ``master`` is named, one

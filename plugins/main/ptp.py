@@ -181,9 +181,7 @@ def _configure_host(host: Namespace, end: "Link", result: Result) -> None:
 def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
     """Everything of this attachment, whether or not its namespace still exists."""
     with errors:
-        if not attach.remove_container_link(req) and req.prev_result is not None:
-            with Namespace.current() as host:
-                veth.remove_reported_host_end(host, req.prev_result)
+        veth.remove_pair(req)
     attach.release_ipam(req, conf.ipam.type, errors)
     if conf.ip_masq:
         ip_masq.stop_masquerade(req.attachment, errors)

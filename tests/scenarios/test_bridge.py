@@ -222,6 +222,19 @@ def test_del_after_the_namespace_is_gone_leaves_nothing(host, container, netns):
     assert "10.20.0.2" not in host.listdir("/var/lib/cni/networks/n1")
 
 
+@pytest.mark.ours("the reference takes whatever link has the name")
+def test_del_spares_the_container_that_the_path_leads_to_now(host):
+    """Runtimes send paths like /proc/PID/ns/net long after the process number is used again."""
+    gone, other = host.container(), host.container()
+    given = conf(ipMasq=True)
+    result = host.add(given, gone).json
+    host.add(given, other)
+    host.delete(given | {"prevResult": result}, gone, CNI_NETNS=other.netns)
+    assert other.addresses() == ["10.20.0.3/24"]
+    assert gone.links() == {"lo"}  # reached from the host's end
+    assert "10.20.0.2" not in host.rules()
+
+
 @pytest.mark.ours("the reference adds the default route twice and fails")
 def test_a_default_route_of_the_ipam_section_is_enough(host, container):
     ipam = {

@@ -262,6 +262,16 @@ def test_del_finds_the_pair_of_an_unreachable_namespace_by_the_result(host, cont
     assert container.links() == {"lo"}
 
 
+@pytest.mark.ours("the reference takes whatever link has the name")
+def test_del_spares_the_container_that_the_path_leads_to_now(host):
+    gone, other = host.container(), host.container()
+    result = host.add(conf(), gone).json
+    host.add(conf(), other)
+    host.delete(conf(prevResult=result), gone, CNI_NETNS=other.netns)
+    assert other.addresses() == ["10.30.0.3/24"]
+    assert gone.links() == {"lo"}
+
+
 @pytest.mark.ours("it is about the reference's own leftovers")
 @pytest.mark.skipif(not os.path.exists(f"{REFERENCE}/ptp"), reason="needs the reference plugins")
 def test_what_the_reference_added_is_deleted(host, container):

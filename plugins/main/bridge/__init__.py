@@ -138,9 +138,7 @@ def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
     """
     attach.release_ipam(req, conf.ipam.type, errors)
     with errors:
-        if not attach.remove_container_link(req) and req.prev_result is not None:
-            with Namespace.current() as host:
-                veth.remove_reported_host_end(host, req.prev_result, conf.bridge)
+        veth.remove_pair(req, conf.bridge)
     remove_rules(req.attachment, conf, errors)
     if conf.ipam.type and conf.vlan_gateway:
         with errors:
