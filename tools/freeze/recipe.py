@@ -39,7 +39,7 @@ NEVER_USED = [
 """What the libraries import for features that no plugin has."""
 
 _ENCODINGS = {"aliases", "ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16"}
-_PACKAGES = {"json", "pydantic", "pydantic_core", "pyroute2"}
+_PACKAGES = {"json", "pydantic", "pydantic_core", "pyroute2", "pyroute2.config"}
 _BEFORE_BOOT = {"encodings", "encodings.aliases", "encodings.utf_8"}
 
 
