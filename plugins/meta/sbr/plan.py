@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from cnilib.types.result import Result
 
 MADE = 83
-"""Route protocol of the default routes that sbr makes itself (rtnetlink(7): 5 to 255 are free).
+"""Route protocol of the default routes that sbr makes itself.
 
-DEL tells them by it from those that it moved and has to put back.
+DEL tells them by it from those that ADD moved and that it has to put back. The kernel does not
+interpret numbers above 4 (rtnetlink(7)).
 """
 
 _DEFAULTS = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
