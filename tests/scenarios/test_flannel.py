@@ -325,6 +325,9 @@ def test_the_error_of_the_delegate_is_passed_on_and_its_add_undone(fake, contain
     assert fake.call("ADD", conf(), container).code == 11
     assert [line.split()[0] for line in fake.calls()] == ["ADD", "DEL"]
     assert fake.host.listdir(STATE) == set()
+    fake.fail("DEL", 123)
+    assert fake.call("ADD", conf(), container).code == 11
+    assert fake.host.listdir(STATE) == set()
 
 
 @pytest.mark.ours("the reference forgets what it delegated")

@@ -29,9 +29,12 @@ BASES = {
     "portmap": {"prevResult": PREVIOUS, "runtimeConfig": {"portMappings": MAPPINGS}},
     "firewall": {"prevResult": PREVIOUS, "ingressPolicy": "same-bridge"},
     "tuning": {"prevResult": PREVIOUS, "mtu": 1400},
+    "bandwidth": {"prevResult": PREVIOUS, "egressRate": 8000000, "egressBurst": 800000},
+    "flannel": {"delegate": {"bridge": "br9", "ipMasq": True}},
     "sbr": {"prevResult": PREVIOUS},
     "vrf": {"prevResult": PREVIOUS, "vrfname": "blue"},
 }
+SUBNET = "FLANNEL_NETWORK=10.20.0.0/16\nFLANNEL_SUBNET=10.20.0.1/24\nFLANNEL_MTU=1400\n"
 VALUES = ["x\0y", "../" * 100 + '\n"; flush', -1, 1.5, [{}], {"x": ["\0"]}]
 GENERIC = {"cniVersion", "name"}  # tests/scenarios/test_faults.py
 
@@ -62,6 +65,7 @@ def with_value(document, path, value):
 def test_a_hostile_value_is_no_crash_and_leaves_nothing(host, container, plugin, path):
     base = {"cniVersion": "1.0.0", "name": "n", "type": plugin} | BASES[plugin]
     host.run("ip", "link", "add", "eno1", "type", "veth", "peer", "name", "wire")
+    host.write("/run/flannel/subnet.env", f"{SUBNET}FLANNEL_IPMASQ=false\n")
     for value in VALUES:
         conf = with_value(base, path, value)
         answer = host.cni("ADD", conf, container, plugin=plugin)

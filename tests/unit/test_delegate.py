@@ -10,6 +10,7 @@ import pytest
 
 from cnilib.delegate import (
     delegate_add,
+    delegate_status,
     find_plugin,
     ipam_add,
     ipam_gc,
@@ -138,6 +139,22 @@ def test_a_failed_ipam_add_is_released_too_and_its_error_kept(ipam):
 def test_a_delegate_that_knows_no_gc_is_fine(ipam, code):
     ipam.script(f"""echo '{{"code":{code},"msg":"no GC"}}'; exit 1""")
     ipam_gc(ipam.request("GC"), "ipam")
+
+
+@pytest.mark.parametrize("code", [1, 4])
+def test_a_delegate_that_knows_no_status_is_fine_but_an_ipam_plugin_is_not(ipam, code):
+    ipam.script(f"""echo '{{"code":{code},"msg":"no STATUS"}}'; exit 1""")
+    delegate_status(ipam.request("STATUS"), "ipam")
+    with pytest.raises(DelegateError, match="no STATUS"):
+        ipam_status(ipam.request("STATUS"), "ipam")
+
+
+def test_a_delegate_that_is_not_ready_says_so(ipam):
+    ipam.script("""echo '{"code":50,"msg":"wait"}'; exit 1""")
+    with pytest.raises(DelegateError, match="wait"):
+        delegate_status(ipam.request("STATUS"), "ipam")
+    with pytest.raises(NotAvailable, match="failed to find plugin"):
+        delegate_status(ipam.request("STATUS"), "other")
 
 
 def test_another_error_of_gc_is_passed_on(ipam):

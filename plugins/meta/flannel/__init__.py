@@ -62,9 +62,14 @@ def _with_document(req: "Request", document: "JsonObject") -> "Request":
 
 
 def _take_back(delegated: "Request", data_dir: str) -> None:
+    """The file goes even if the delegate fails: what it could not add it may never delete."""
     saved = state.find_saved(data_dir, delegated.attachment)
-    if saved is not None and saved.document == delegated.document:
-        _release(delegated, saved)
+    if saved is None or saved.document != delegated.document:
+        return
+    try:
+        run_delegate(delegated, "DEL", delegate_type(delegated.document))
+    finally:
+        state.forget(saved)
 
 
 def delete(req: "Request", conf: TeardownConf, errors: "ErrorList") -> None:
