@@ -159,6 +159,22 @@ def test_a_socket_can_be_passed(idle):
     assert idle.host.try_run("test", "-e", SOCKET).returncode == 1
 
 
+def test_more_than_one_passed_socket_is_refused(idle):
+    code = (
+        "import os, sys\n"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2')\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    words = (sys.executable, "-I", "-S", "-c", code, f"{idle.host.binaries}/dhcp", "daemon")
+    assert idle.start(*words).wait(30) == 1
+
+
+def test_sockets_passed_to_somebody_else_are_not_taken(idle):
+    env = {"PATH": os.environ["PATH"], "LISTEN_PID": "1", "LISTEN_FDS": "1"}
+    idle.daemon = idle.start(f"{idle.host.binaries}/dhcp", "daemon", env=env)
+    wait_for(lambda: idle.host.try_run("test", "-S", SOCKET).returncode == 0)
+
+
 @pytest.mark.parametrize("flags", [["-bogus"], ["-timeout", "soon"], ["-timeout"]], ids=str)
 def test_a_wrong_flag_shows_the_usage(idle, flags):
     process = idle.start(f"{idle.host.binaries}/dhcp", "daemon", *flags)
@@ -296,17 +312,24 @@ def test_a_macvlan_on_a_lan_with_a_dhcp_server(idle):
     host, container = idle.host, idle.host.container()
     idle.host.run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
     idle.host.run("ip", "link", "set", "up1", "netns", idle.container.name)
-    idle.container.run("ip", "address", "add", "10.99.0.1/24", "dev", "up1")
+    for address in ("10.99.0.1/24", "fd99::1/64"):
+        idle.container.run("ip", "address", "add", address, "dev", "up1")
     idle.container.run("ip", "link", "set", "up1", "up")
     host.run("ip", "link", "set", "up0", "up")
     idle.start_daemon()
     inside = ("ip", "netns", "exec", idle.container.name)
-    idle.start_dnsmasq(interface="up1", pool="10.99.0.50,10.99.0.59,255.255.255.0", inside=inside)
-    macvlan = {"type": "macvlan", "master": "up0", "ipam": {"type": "dhcp"}}
+    v6 = ("--dhcp-range=fd99::50,fd99::5f,64,10m", "--enable-ra")
+    pool = "10.99.0.50,10.99.0.59,255.255.255.0"
+    idle.start_dnsmasq(*v6, interface="up1", pool=pool, inside=inside)
+    macvlan = {"type": "macvlan", "master": "up0", "ipam": {"type": "dhcp", "ipv6": True}}
     network = Network(host, [macvlan], version="1.1.0")
     network.add(container)
-    assert container.addresses() == ["10.99.0.50/24"]
+    first, second = container.addresses()
+    assert first == "10.99.0.50/24"
+    assert second.startswith("fd99::5")
     assert container.pings("10.99.0.1")
+    wait_for(lambda: container.pings("fd99::1"))  # the router's advertisement tells the way
+    assert network.check(container).ok
     network.delete(container)
     wait_for(lambda: idle.leases() == [])
 

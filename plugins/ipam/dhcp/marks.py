@@ -7,7 +7,7 @@ deleted meanwhile. The daemon drops those leases when it starts, and looks again
 import hashlib
 import os
 
-from cnilib.store import read_file, remove_file, write_atomic
+from cnilib.store import remove_file, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +48,6 @@ def take_marks(directory: str) -> set[str]:
         return set()
     ids = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
     return {marked for marked in ids if remove_file(f"{directory}/{marked}{_SUFFIX}")}
-
-
-def is_marked(directory: str, attachment: "Attachment") -> bool:
-    """Whether the attachment was deleted while no daemon ran."""
-    return read_file(f"{directory}/{file_id(attachment)}{_SUFFIX}") is not None
 
 
 def remove_mark(directory: str, attachment: "Attachment") -> None:

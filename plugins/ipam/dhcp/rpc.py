@@ -70,7 +70,9 @@ def ask(path: str, document: "dict[str, Any]", deadline: float) -> "dict[str, An
             connection.sendall(line_of(document))
             answer = _read(connection, deadline)
         except TimeoutError:
-            raise TryAgain(f"the dhcp daemon at {path} did not answer in time") from None
+            raise TryAgain(
+                f"the dhcp daemon at {path} did not answer in time: its log says why"
+            ) from None
         except OSError as error:
             raise TryAgain(f"the dhcp daemon at {path} hung up: {error.strerror}") from error
     return _checked(path, answer)

@@ -13,6 +13,7 @@ import signal
 import sys
 
 from cnilib.errors import CniError
+from cnilib.log import warn
 from plugins.ipam.dhcp.daemon.flags import USAGE, Flags, UsageError, parse_flags
 from plugins.ipam.dhcp.daemon.leases import Leases
 from plugins.ipam.dhcp.daemon.server import Listening, passed_socket, start
@@ -73,7 +74,15 @@ async def _sweep_until(stopped: asyncio.Event, leases: Leases) -> None:
             async with asyncio.timeout(_SWEEP):
                 await stopped.wait()
         except TimeoutError:
-            leases.sweep()
+            _sweep(leases)
+
+
+def _sweep(leases: Leases) -> None:
+    """A full disk is no reason to stop looking after leases."""
+    try:
+        leases.sweep()
+    except (CniError, OSError) as error:
+        warn(f"dhcp: {error}")
 
 
 class _PidFile:
