@@ -35,9 +35,14 @@ def list_link_routes(namespace: "Namespace", index: int) -> list[LinkRoute]:
     ]
 
 
-def tables_with_routes(namespace: "Namespace") -> set[int]:
-    """The tables that have a route of any link, kind and family."""
-    return {table_of(message) for family in (4, 6) for message in _dump(namespace, family)}
+def tables_with_routes(namespace: "Namespace", *, besides: int = 0) -> set[int]:
+    """The tables that have a route of any kind and family other than those of link ``besides``."""
+    return {
+        table_of(message)
+        for family in (4, 6)
+        for message in _dump(namespace, family)
+        if not besides or decode(message, besides) is None
+    }
 
 
 def change_routes(

@@ -362,6 +362,19 @@ def test_a_table_that_has_routes_is_not_taken(host, container):
     assert rules(container) == {"10.9.0.2": 102}
 
 
+@pytest.mark.ours("a repeated ADD fails there and leaves another rule")
+def test_a_rule_to_a_table_of_another_interface_is_not_taken_over(host, container):
+    add_link(container, "net1", "10.60.0.2/24")
+    container.run("ip", "route", "add", "default", "via", "10.60.0.1", "table", "700")
+    container.run("ip", "rule", "add", "from", "10.9.0.2", "lookup", "700")
+    before = routes(container, 700)
+    for _ in range(2):
+        host.add(conf(container), container)
+        assert routes(container, 700) == before
+        found = [rule["table"] for rule in container.show("rule") if rule["src"] == "10.9.0.2"]
+        assert found == ["100", "700"]
+
+
 @pytest.mark.ours("the table would have no default route (plugins#654)")
 def test_a_gateway_that_only_a_route_of_the_result_tells_is_used(host, container):
     container.run("ip", "route", "del", "default")

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from cnilib.errors import CheckFailed, ConfigError, KernelError
 from cnilib.kernel.addresses import list_addresses
-from cnilib.kernel.link_routes import change_routes, list_link_routes
+from cnilib.kernel.link_routes import change_routes, list_link_routes, tables_with_routes
 from cnilib.kernel.links import find_link, get_link
 from cnilib.kernel.netns import Namespace
 from cnilib.kernel.rules import add_rule, list_rules, remove_rule
@@ -94,22 +94,31 @@ def add(req: "Request", conf: Conf, undo: "Undo") -> "Result":
     with Namespace.open(req.netns) as container, container.locked(req.deadline):
         link = get_link(container, req.ifname)
         owners = owners_of(result, req.ifname, conf.gateways)
-        tables = _ensure_rules(container, owners, conf.table, undo)
+        tables = _ensure_rules(container, link, owners, conf.table, undo)
         if conf.table is None and owners:
             _move_routes(container, link, tables, conf, undo)
     return result
 
 
 def _ensure_rules(
-    container: Namespace, owners: "Collection[Owner]", table: int | None, undo: "Undo"
+    container: Namespace,
+    link: "Link",
+    owners: "Collection[Owner]",
+    table: int | None,
+    undo: "Undo",
 ) -> dict[Owner, int]:
-    """The table of each address: of the rule it has, as configured, or the next unused one."""
+    """The table of each address: as configured, of the rule it has, or the next unused one.
+
+    A rule to a table with routes of other interfaces is not from a former ADD of ours.
+    """
     rules = [rule for family in (4, 6) for rule in list_rules(container, family)]
     used = set[int]() if table else tables_in_use(container)
     tables: dict[Owner, int] = {}
     last = _FIRST_TABLE - 1
     for owner in owners:
         present = _tables_of(rules, owner, table)
+        if present and table is None:
+            present -= tables_with_routes(container, besides=link.index)
         tables[owner] = last = min(present) if present else table or free_table(used, last + 1)
         if not present:
             undo.add(
