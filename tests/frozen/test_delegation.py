@@ -25,13 +25,13 @@ echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.2/24"}]}'
 def started(host, tmp_path):
     """Add a container with the plugins of some directories; what was started for it."""
 
-    def add(*directories):
+    def add(*directories, conf=CONF):
         trace = tmp_path / "trace"
         container = host.container()
         words = ["strace", "-f", "-qq", "-e", "trace=execve", "-o", str(trace)]
         done = subprocess.run(
-            host.command(*words, f"{host.binaries}/bridge"),
-            input=json.dumps(CONF),
+            host.command(*words, f"{host.binaries}/{conf['type']}"),
+            input=json.dumps(conf),
             env=host.environ("ADD", container, CNI_PATH=":".join(map(str, directories))),
             capture_output=True,
             text=True,
@@ -46,6 +46,13 @@ def started(host, tmp_path):
 
 def test_an_ipam_plugin_of_this_build_is_not_started(suite, started):
     assert started(suite) == (["10.1.0.2/24"], {"bridge"})
+
+
+def test_a_delegate_of_this_build_and_its_ipam_plugin_are_not_started(suite, host, started):
+    lines = ("NETWORK=10.244.0.0/16", "SUBNET=10.244.3.1/24", "MTU=1450", "IPMASQ=true")
+    host.write("/run/flannel/subnet.env", "".join(f"FLANNEL_{line}\n" for line in lines))
+    conf = {"cniVersion": "1.0.0", "name": "cbr0", "type": "flannel"}
+    assert started(suite, conf=conf) == (["10.244.3.2/24"], {"flannel"})
 
 
 def test_an_ipam_plugin_behind_a_symlink_is_not_started(suite, started, tmp_path):

@@ -359,6 +359,7 @@ def test_check_is_replayed_with_the_present_result(node, container):
     given = conf()
     result = node.add(given, container).json
     assert node.cni("CHECK", given | {"prevResult": result}, container).ok
+    assert "prevResult" in node.refused(given, container, "CHECK").msg
     container.run("ip", "link", "set", "eth0", "down")
     assert "down" in node.refused(given | {"prevResult": result}, container, "CHECK").msg
     node.delete(given, container)

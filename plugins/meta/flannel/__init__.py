@@ -104,7 +104,9 @@ def _rebuilt(req: "Request") -> "JsonObject":
 
 def check(req: "Request", conf: Conf) -> None:
     """Have the delegate check, with what it got on ADD and the present result."""
-    req.get_prev_result()
+    from cnilib.attach import begin_check
+
+    begin_check(req, "")
     saved = state.find_saved(conf.data_dir, req.attachment)
     if saved is None or not saved.document:
         found = f"{saved.path}, which is no configuration" if saved else "none"
