@@ -57,6 +57,8 @@ def failing(tmp_path):
 def device(host):
     host.run("ip", "link", "add", "dev0", "type", "veth", "peer", "name", "wire0")
     host.run("ip", "link", "set", "dev0", "alias", "uplink", "up")
+    host.run("ip", "address", "add", "203.0.113.5/24", "dev", "dev0")
+    host.run("ip", "route", "add", "default", "via", "203.0.113.1")
 
 
 def traces(host, container):
@@ -66,10 +68,13 @@ def traces(host, container):
         for link in host.show("link")
         if link["ifname"] != "cni0"
     }
+    addresses = [
+        host.run(*f"ip -4 -o {what} show dev dev0".split()) for what in ("address", "route")
+    ]
     rules = host.rules()
     files = host.run("find", "/var/lib/cni", "-type", "f", "-name", "*[.:]*").split()
     kept = [name for name in files if "last_reserved_ip" not in name]
-    return links, container.links(), container.id in rules, "10.30.0." in rules, kept
+    return links, addresses, container.links(), container.id in rules, "10.30.0." in rules, kept
 
 
 @pytest.mark.ours("it fails what our own code asks of the kernel")

@@ -278,6 +278,41 @@ def test_a_failed_add_brings_it_home_as_it_was(host, container, device, ipam):
 
 
 @undone
+def test_a_failed_add_gives_addresses_and_routes_back(host, container, device):
+    for words in (
+        "address add fd00:5::5/64 dev dev0 nodad",
+        "address add 10.77.0.1/32 dev dev0 scope link",
+        "route add default via 203.0.113.1 metric 50",
+        "route add 10.9.0.0/16 via 203.0.113.7 table 77 src 203.0.113.5",
+        "-6 route add default via fd00:5::1",
+    ):
+        host.run("ip", *words.split())
+    before = belongings(host)
+    host.refused(conf(ipam={"type": "nothing-there"}), container)
+    assert is_home(host, device, up=True)
+    assert belongings(host) == before
+
+
+def belongings(host):
+    """Addresses and routes of dev0; those that the kernel makes of itself are left out."""
+    (found,) = host.show("address", "show", "dev", "dev0")
+    addresses = {a["local"]: (a["prefixlen"], a["scope"]) for a in found["addr_info"]}
+    routes = host.run("ip", "route", "show", "table", "all", "dev", "dev0")
+    routes += host.run("ip", "-6", "route", "show", "table", "all", "dev", "dev0")
+    lines = sorted(line.strip() for line in routes.splitlines() if "kernel" not in line)
+    return {a: v for a, v in addresses.items() if not a.startswith("fe80")}, lines
+
+
+@undone
+def test_a_failed_add_leaves_the_device_in_its_bridge(host, container, device):
+    host.run("ip", "link", "add", "br0", "type", "bridge")
+    host.run("ip", "link", "set", "dev0", "master", "br0")
+    host.refused(conf(ipam={"type": "nothing-there"}), container)
+    assert host.ports("br0") == ["dev0"]
+    assert is_home(host, device, up=True)
+
+
+@undone
 def test_a_failed_add_leaves_a_device_down_that_was_down(host, container, device):
     host.run("ip", "link", "set", "dev0", "down")
     host.refused(conf(ipam={"type": "nothing-there"}), container)

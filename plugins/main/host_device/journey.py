@@ -10,6 +10,7 @@ from cnilib.errors import CniError, NetnsError
 from cnilib.kernel.links import (
     find_link,
     find_link_by_index,
+    get_link,
     list_links,
     rename_link,
     set_alias,
@@ -18,15 +19,16 @@ from cnilib.kernel.links import (
     set_mtu,
     set_up,
 )
-from cnilib.kernel.moving import move_link
+from cnilib.kernel.moving import holdings_of, move_link, put_back
 from cnilib.kernel.netns import Namespace
-from cnilib.kernel.routes import list_routes
 from cnilib.log import warn
+from cnilib.undo import ErrorList
 from plugins.main.host_device import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cnilib.kernel.links import Link
+    from cnilib.kernel.moving import Holdings
     from cnilib.request import Request
     from cnilib.undo import Undo
     from plugins.main.host_device.state import Saved
@@ -50,30 +52,34 @@ def take_in(
         raise CniError(
             f"failed to move {device.name} into {container.path}: {req.ifname} already exists there"
         )
-    _warn_of_losses(host, device)
+    holdings = holdings_of(host, device)
+    _warn_of_losses(device, holdings)
     saved = state.of_device(req.attachment, req.netns, device)
-    undo.add(f"bring {device.name} home", _take_back, data_dir, saved)
+    undo.add(f"bring {device.name} home", _take_back, data_dir, saved, holdings)
     state.save(data_dir, saved)
     set_alias(host, device.name, device.name)
     return move_link(host, device, container, req.ifname)
 
 
-def _warn_of_losses(host: Namespace, device: "Link") -> None:
-    if device.master:
-        warn(f"host-device: {device.name} stops being a port of link {device.master}")
-    routes = (route for v in (4, 6) for route in list_routes(host, family=v, oif=device.index))
-    if any(not route.dst.prefixlen for route in routes):
+def _warn_of_losses(device: "Link", holdings: "Holdings") -> None:
+    if holdings.master:
+        warn(f"host-device: {device.name} stops being a port of link {holdings.master}")
+    if holdings.has_default_route:
         warn(f"host-device: {device.name} takes a default route of the host with it")
 
 
-def _take_back(data_dir: str, saved: "Saved") -> None:
-    """ADD's undo: the device is as it was, but for its addresses and routes."""
+def _take_back(data_dir: str, saved: "Saved", holdings: "Holdings") -> None:
+    """ADD's undo: the device is as it was, with its addresses and routes."""
+    errors = ErrorList()
     with (
         Namespace.current() as host,
         find_namespace(saved.netns, host) or nullcontext() as container,
     ):
-        bring_home(host, container, saved, up=saved.up)
+        link = bring_home(host, container, saved, up=saved.up)
+        if link is not None:
+            put_back(host, link, holdings, errors)
     state.forget(data_dir, saved.attachment)
+    errors.raise_any()
 
 
 def find_namespace(path: str, host: Namespace) -> Namespace | None:
@@ -88,8 +94,10 @@ def find_namespace(path: str, host: Namespace) -> Namespace | None:
     return container
 
 
-def bring_home(host: Namespace, container: Namespace | None, saved: "Saved", *, up: bool) -> None:
-    """Have the device on the host as it was, wherever it is by now; one that is gone is no error.
+def bring_home(
+    host: Namespace, container: Namespace | None, saved: "Saved", *, up: bool
+) -> "Link | None":
+    """The device, on the host as it was, wherever it has been; None when it is gone.
 
     It is left down unless ``up``.
 
@@ -103,8 +111,7 @@ def bring_home(host: Namespace, container: Namespace | None, saved: "Saved", *, 
             _refuse_clash(host, saved, f"{away.name} in {container.path}")
             link = move_link(container, away, host, saved.name)
     link = link or _find_on_host(host, saved)
-    if link is not None:
-        _restore(host, link, saved, up=up)
+    return None if link is None else _restore(host, link, saved, up=up)
 
 
 def find_inside(container: Namespace, saved: "Saved") -> "Link | None":
@@ -147,7 +154,7 @@ def _find_on_host(host: Namespace, saved: "Saved") -> "Link | None":
     return next((link for link in list_links(host) if link.alias == saved.name), None)
 
 
-def _restore(host: Namespace, link: "Link", saved: "Saved", *, up: bool) -> None:
+def _restore(host: Namespace, link: "Link", saved: "Saved", *, up: bool) -> "Link":
     """The alias comes last: until then it tells that the device is not restored yet."""
     if link.name != saved.name:
         _refuse_clash(host, saved, f"{link.name} on the host")
@@ -161,6 +168,7 @@ def _restore(host: Namespace, link: "Link", saved: "Saved", *, up: bool) -> None
         set_alias(host, saved.name, saved.alias)
     if up:
         set_up(host, saved.name)
+    return get_link(host, saved.name)
 
 
 def _refuse_clash(host: Namespace, saved: "Saved", where: str) -> None:
