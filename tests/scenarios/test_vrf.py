@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.lab.network import Network
+
 pytestmark = pytest.mark.kernel("vrf")
 
 newer = pytest.mark.ours("Debian's release of the reference is older")
@@ -438,3 +440,60 @@ def test_status_and_gc_have_nothing_to_say(host):
     for command, more in (("STATUS", {}), ("GC", {"cni.dev/valid-attachments": []})):
         answer = host.cni(command, given | more)
         assert (answer.ok, answer.stdout) == (True, "")
+
+
+# -- packets ---------------------------------------------------------------------------
+
+
+def router(host, number):
+    """A machine on bridge ``br<number>``; all have the same address, each knows another network."""
+    machine = host.container()
+    host.run("ip", "link", "add", f"br{number}", "type", "bridge")
+    pair = ("link", "add", f"up{number}", "type", "veth", "peer", "name", "in0")
+    host.run("ip", *pair, "netns", machine.name)
+    host.run("ip", "link", "set", f"up{number}", "master", f"br{number}", "up")
+    machine.run("ip", "link", "set", "in0", "up")
+    machine.run("ip", "link", "set", "lo", "up")
+    for address in ("10.9.0.1/24", "fd09::1/64"):
+        machine.run("ip", "address", "add", address, "dev", "in0")
+    for address in (f"198.51.100.{number}", f"2001:db8:51::{number}"):
+        machine.run("ip", "address", "add", address, "dev", "lo")
+
+
+def network(host, number, vrfname):
+    addresses = [
+        {"address": "10.9.0.2/24", "gateway": "10.9.0.1"},
+        {"address": "fd09::2/64", "gateway": "fd09::1"},
+    ]
+    routes = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+    ipam = {"type": "static", "addresses": addresses, "routes": routes}
+    bridge = {"type": "bridge", "bridge": f"br{number}", "ipam": ipam}
+    return Network(host, [bridge, {"type": "vrf", "vrfname": vrfname}], name=f"net{number}")
+
+
+@newer
+def test_networks_with_the_same_addresses_are_reached_each_in_its_vrf(host):
+    for number in (1, 2):
+        router(host, number)
+    inside = host.container()
+    chains = [network(host, number, name) for number, name in ((1, "blue"), (2, "red"))]
+    for number, chain in enumerate(chains):
+        chain.add(inside, ifname=f"net{number}")
+    for number, name in ((1, "blue"), (2, "red")):
+        for far in ("198.51.100.{}", "2001:db8:51::{}"):
+            words = ("ping", "-c1", "-W2", "-n", "-I", name)
+            assert inside.try_run(*words, far.format(number)).returncode == 0
+            assert inside.try_run(*words, far.format(3 - number)).returncode != 0
+    for number, chain in enumerate(chains):
+        chain.delete(inside, ifname=f"net{number}")
+    assert vrfs(inside) == {}
+
+
+@pytest.mark.ours("CHECK of the reference's main plugins looks at the main table only")
+def test_the_whole_chain_passes_its_check(host):
+    router(host, 1)
+    inside = host.container()
+    chain = network(host, 1, "blue")
+    chain.add(inside)
+    answer = chain.check(inside)
+    assert answer.ok, answer
