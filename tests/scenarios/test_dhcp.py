@@ -212,6 +212,7 @@ def test_an_address_can_be_suggested(lan, how):
     assert result["ips"][0]["address"] == "10.97.0.102/16"
 
 
+@pytest.mark.ours("older releases of the reference answer no address")
 def test_a_lease_without_subnet_mask_is_given_back(lan):
     lan.start_server(options={"1": ""})
     answer = lan.host.refused(lan.conf(), lan.container)

@@ -53,6 +53,20 @@ def test_a_lease_of_another_link_is_not_taken_up(idle):
     assert idle.lease_files() == set()
 
 
+@pytest.mark.ours("the reference forgets its leases (plugins#235)")
+def test_a_lease_outlives_a_mac_that_a_later_plugin_set(idle):
+    idle.start_daemon()
+    idle.start_server(**LEASE | {"t1": 200})
+    idle.add()
+    mac = "02:00:00:00:00:07"
+    idle.container.run("ip", "link", "set", "eth0", "address", mac)
+    (file,) = idle.lease_files()
+    wait_for(lambda: mac in idle.host.read(f"{SOCKET}.leases/{file}"))
+    idle.stop_daemon()
+    idle.start_daemon()
+    assert idle.check().ok
+
+
 def test_a_broken_lease_file_keeps_nothing_from_starting(idle):
     idle.host.write(f"{SOCKET}.leases/0123.4.json", '{"boot": ')
     idle.start_daemon()
@@ -305,24 +319,33 @@ def test_a_bridge_with_a_dhcp_server_on_it(idle):
     wait_for(lambda: idle.leases() == [])
 
 
-@needs_dnsmasq
-@pytest.mark.ours("the reference's release is ignored by dnsmasq")
-def test_a_macvlan_on_a_lan_with_a_dhcp_server(idle):
-    """The lab's container is a machine on the LAN here; the host's link into it is the master."""
-    host, container = idle.host, idle.host.container()
+@pytest.fixture
+def segment(idle):
+    """The host's link ``up0`` into a LAN where dnsmasq serves both families and routes.
+
+    The lab's container is a machine on that LAN, which has the server.
+    """
     idle.host.run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
     idle.host.run("ip", "link", "set", "up1", "netns", idle.container.name)
     for address in ("10.99.0.1/24", "fd99::1/64"):
         idle.container.run("ip", "address", "add", address, "dev", "up1")
     idle.container.run("ip", "link", "set", "up1", "up")
-    host.run("ip", "link", "set", "up0", "up")
-    idle.start_daemon()
-    inside = ("ip", "netns", "exec", idle.container.name)
+    idle.host.run("ip", "link", "set", "up0", "up")
     v6 = ("--dhcp-range=fd99::50,fd99::5f,64,10m", "--enable-ra")
     pool = "10.99.0.50,10.99.0.59,255.255.255.0"
+    inside = ("ip", "netns", "exec", idle.container.name)
     idle.start_dnsmasq(*v6, interface="up1", pool=pool, inside=inside)
+    return idle
+
+
+@needs_dnsmasq
+@pytest.mark.kernel("macvlan")
+@pytest.mark.ours("the reference knows no DHCPv6")
+def test_a_macvlan_on_a_lan_with_a_dhcp_server(segment):
+    segment.start_daemon()
+    container = segment.host.container()
     macvlan = {"type": "macvlan", "master": "up0", "ipam": {"type": "dhcp", "ipv6": True}}
-    network = Network(host, [macvlan], version="1.1.0")
+    network = Network(segment.host, [macvlan], version="1.1.0")
     network.add(container)
     first, second = container.addresses()
     assert first == "10.99.0.50/24"
@@ -331,7 +354,24 @@ def test_a_macvlan_on_a_lan_with_a_dhcp_server(idle):
     wait_for(lambda: container.pings("fd99::1"))  # the router's advertisement tells the way
     assert network.check(container).ok
     network.delete(container)
-    wait_for(lambda: idle.leases() == [])
+    wait_for(lambda: segment.leases() == [])
+
+
+@needs_dnsmasq
+@pytest.mark.kernel("ipvlan")
+@pytest.mark.ours("-broadcast has no effect in the reference")
+def test_two_ipvlans_of_one_mac_with_a_server_that_broadcasts(segment):
+    segment.start_daemon("-broadcast")
+    ipvlan = {"type": "ipvlan", "master": "up0", "ipam": {"type": "dhcp"}}
+    network = Network(segment.host, [ipvlan], version="1.1.0")
+    containers = [segment.host.container() for _ in range(2)]
+    for container in containers:
+        network.add(container)
+    assert [c.addresses() for c in containers] == [["10.99.0.50/24"], ["10.99.0.51/24"]]
+    assert all(container.pings("10.99.0.1") for container in containers)
+    for container in containers:
+        network.delete(container)
+    wait_for(lambda: segment.leases() == [])
 
 
 def test_the_source_runs_the_daemon_too(idle):

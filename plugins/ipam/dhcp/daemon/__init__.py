@@ -78,7 +78,7 @@ async def _sweep_until(stopped: asyncio.Event, leases: Leases) -> None:
 
 
 def _sweep(leases: Leases) -> None:
-    """A full disk is no reason to stop looking after leases."""
+    """A full disk, or a link that goes in this moment, is no reason to stop."""
     try:
         leases.sweep()
     except (CniError, OSError) as error:

@@ -87,6 +87,7 @@ class Lease:
         self._flags = flags
         self._owner = owner
         self._task: asyncio.Task[None] | None = None
+        self._settled = False
 
     def __str__(self) -> str:
         return f"{self.record.grant.address.ip} of {self.record.attachment}"
@@ -107,6 +108,20 @@ class Lease:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+
+    def settle(self) -> None:
+        """Once, when the chain of plugins is through: note the MAC that the link has by then.
+
+        A later plugin (tuning) may have changed it, and a daemon that is started again takes a
+        lease up for the MAC that is noted only.
+        """
+        if self._settled or self.over:
+            return
+        self._settled = True
+        place = self.record.place.with_present_mac()
+        if place != self.record.place:
+            self.record = self.record._replace(place=place)
+            self._owner.changed(self)
 
     def require_valid(self) -> None:
         """Whether the container may use the address.

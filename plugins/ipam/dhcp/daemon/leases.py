@@ -11,7 +11,7 @@ from cnilib.log import warn
 from plugins.ipam.dhcp.daemon.client import Wishes, acquire_patiently
 from plugins.ipam.dhcp.daemon.grant import result_of
 from plugins.ipam.dhcp.daemon.lease import Lease, Record, client_for
-from plugins.ipam.dhcp.daemon.place import Place, PlaceGone
+from plugins.ipam.dhcp.daemon.place import Place
 from plugins.ipam.dhcp.daemon.store import Store
 from plugins.ipam.dhcp.daemon.times import now
 from plugins.ipam.dhcp.marks import file_id, remove_mark, take_marks
@@ -114,11 +114,16 @@ class Leases:
         """Drop the leases of namespaces that are gone, and release those that DEL has marked."""
         marked = take_marks(self._marks)
         for key, lease in list(self._held.items()):
-            if file_id(key.attachment) in marked:
-                self._release(key)
-            elif not lease.record.place.exists:
-                warn(f"dhcp: lease {lease} is dropped: {lease.record.place.netns} is gone")
-                self._forget(key)
+            try:
+                if file_id(key.attachment) in marked:
+                    self._release(key)
+                elif not lease.record.place.exists:
+                    warn(f"dhcp: lease {lease} is dropped: {lease.record.place.netns} is gone")
+                    self._forget(key)
+                else:
+                    lease.settle()
+            except CniError as error:  # the others want to be looked at, too
+                warn(f"dhcp: lease {lease}: {error}")
 
     def stop(self) -> None:
         """End all tasks; the leases stay, on the disk and with their servers."""
@@ -219,15 +224,15 @@ def _wishes(order: "Order", family: int) -> Wishes:
     """What an order asks for in one protocol.
 
     Raises:
-        ConfigError: an option's value is no hexadecimal number.
+        ConfigError: an option's value is no hexadecimal number, or a suggestion no address.
     """
     try:
         provide = {option.code: bytes.fromhex(option.value) for option in order.provide}
+        suggested = [text for text in order.suggest if ip_address(text).version == family]
     except ValueError as error:
-        raise ConfigError(f"invalid option to provide: {error}") from None
+        raise ConfigError(f"invalid option to provide, or address to suggest: {error}") from None
     text = f"{order.container_id}/{order.network}/{order.ifname}".encode()
     client_id = provide.pop(CLIENT_ID, b"\0" + text[:_LONGEST_ID])
-    suggested = [text for text in order.suggest if ip_address(text).version == family]
     return Wishes(client_id, tuple(order.request), provide, next(iter(suggested), ""))
 
 
@@ -237,6 +242,6 @@ def _reason_to_drop(record: Record) -> str:
         return "it has expired"
     try:
         mac = record.place.with_present_mac().mac
-    except PlaceGone as error:
+    except CniError as error:
         return str(error)
     return "" if mac == record.place.mac else f"{record.place.ifname} is another link now"
