@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 50.0  # seconds that a call may take in all: below CRI-O's 60 (protocol.md 8)
 _LEAST_PATIENCE = 5.0
-_POLL_FIRST, _POLL_LONGEST = 0.001, 0.02
+_SOON = 1e-6
 
 
 @contextmanager
@@ -163,21 +163,47 @@ def _open_lock(path: str, mode: int) -> int:
 
 
 def _acquire(descriptor: int, path: str, deadline: float | None) -> None:
-    """Poll: a blocking flock could not be given up at the deadline without a signal handler."""
-    pause = _POLL_FIRST
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            deadline = deadline or process_deadline()
-            if time.monotonic() >= deadline:
-                raise TryAgain(f"lock {path} is held{_holder(descriptor)}; try again") from None
-        except OSError as error:
-            raise _io_error("lock", path, error) from error
-        else:
-            return
-        time.sleep(pause)
-        pause = min(2 * pause, _POLL_LONGEST)
+    try:
+        if not _acquired_at_once(descriptor):
+            with _given_up_at(deadline or process_deadline()):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except _DeadlineError:
+        raise TryAgain(f"lock {path} is held{_holder(descriptor)}; try again") from None
+    except OSError as error:
+        raise _io_error("lock", path, error) from error
+
+
+def _acquired_at_once(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class _DeadlineError(BaseException):
+    """Raised in the middle of a system call, so no handler of errors on the way may swallow it."""
+
+
+@contextmanager
+def _given_up_at(deadline: float) -> "Iterator[None]":
+    """End a system call that waits, by SIGALRM: one whose handler raises is not repeated (PEP 475).
+
+    Waiting in the kernel gives the lock to whoever came first, at once; polling gives it to nobody
+    for a while and then to anybody.
+    """
+    import signal
+
+    def expire(_signal: int, _frame: object) -> None:
+        raise _DeadlineError
+
+    before = signal.signal(signal.SIGALRM, expire)
+    left = signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), _SOON))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *left)
+        signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
 
 
 def _holder(descriptor: int) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Leave = Callable[[int], NoReturn]
 
 _BACKLOG = 1024
-_PATIENCE = 1.0
+_PATIENCE = 5.0
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _F_SETSIG, _F_SETOWN, _O_ASYNC = 10, 8, 0o20000
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
@@ -41,6 +41,7 @@ class Server:
         self._build, self._run = build, run
         self._own_socket = False
         self._program = _identity(sys.executable)
+        self._capabilities = _capabilities("self")
 
     def serve(self, idle_seconds: float | None) -> None:
         """Serve until SIGTERM, until nobody has called for so long, or until we are replaced.
@@ -99,7 +100,7 @@ class Server:
 
     def _take(self, listening: socket.socket, connection: socket.socket) -> None:
         """Fork a child for a caller that may be served; anybody else just loses the connection."""
-        if not _may_call(connection):
+        if not _may_call(connection, self._capabilities):
             return
         try:
             child = os.fork()
@@ -110,6 +111,8 @@ class Server:
             try:
                 listening.close()
                 self._become(connection)
+            except BrokenPipeError:  # the caller had no patience and runs the plugin itself
+                os._exit(0)
             except Exception as error:  # noqa: BLE001 - the caller sees a lost connection
                 warn(f"cnid: {error!r}")
             finally:
@@ -144,14 +147,14 @@ def _wake_up(_signal: int, _frame: object) -> None:
     """A handler that returns, so that the wake-up descriptor is written to."""
 
 
-def _may_call(connection: socket.socket) -> bool:
-    """Root with every capability that we have, in our own user and pid namespaces."""
+def _may_call(connection: socket.socket, own: int) -> bool:
+    """Root with every capability that we have (``own``), in our own user and pid namespaces."""
     option = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, user, _ = _CREDENTIALS.unpack(option)
     if user != 0:
         return False
     try:
-        return _capabilities("self") & ~_capabilities(pid) == 0 and all(
+        return own & ~_capabilities(pid) == 0 and all(
             os.path.samestat(os.stat(f"/proc/{pid}/ns/{kind}"), os.stat(f"/proc/self/ns/{kind}"))
             for kind in _NAMESPACES
         )
@@ -161,9 +164,8 @@ def _may_call(connection: socket.socket) -> bool:
 
 def _capabilities(pid: "int | str") -> int:
     """The effective set as a bit mask (proc(5), CapEff)."""
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-        fields = dict(line.split(":", 1) for line in file if ":" in line)
-    return int(fields["CapEff"], 16)
+    with open(f"/proc/{pid}/status", "rb") as file:
+        return int(file.read().partition(b"\nCapEff:")[2].split(None, 1)[0], 16)
 
 
 def _adopt(descriptors: list[int], environ: dict[bytes, bytes], umask: int) -> None:

@@ -8,7 +8,7 @@ differ, and what must hold everywhere is in the tests.
 
 import argparse
 
-from tests.bench import report
+from tests.bench import cases, report
 from tests.bench.cases import CASES, Table
 from tests.bench.sides import Side
 
@@ -22,7 +22,10 @@ def main():
     words.add_argument("--reference", default="/usr/lib/cni")
     words.add_argument("--json")
     words.add_argument("--picture")
+    words.add_argument("--scale", help="numbers of attachments present, such as 0,100")
     asked = words.parse_args()
+    if asked.scale:
+        cases.SCALE = tuple(map(int, asked.scale.split(",")))
     table = Table()
     sides = [
         Side(report.OURS, asked.ours),

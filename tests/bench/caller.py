@@ -84,8 +84,7 @@ class Caller:
         """Commands on one more such container."""
         calls, name = [], f"paper{number}"
         for command in commands:
-            _, more = self._chain(command, chain, name, _paper(number), number)
-            calls += more
+            calls += self._chain(command, chain, name, _paper(number), number)[1]
         return calls
 
     def collect(self, conf, count):

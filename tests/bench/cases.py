@@ -7,8 +7,8 @@ from typing import NamedTuple
 from tests.lab.nerdctl import CHAIN
 
 SCALE = (0, 100, 1000, 5000)
-SCALE_REFERENCE = 1000
-"""The reference lists and rewrites chains; filling a host beyond that takes it an hour."""
+MOST_COLD = 1000
+"""Beyond that a host is filled with cnid only: without, and by the reference, it takes an hour."""
 
 _HOST_LOCAL = {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/16"}]]}
 _ROUTES = [{"dst": "0.0.0.0/0"}]
@@ -127,7 +127,7 @@ def scale(table, sides, rounds):
     for side in sides:
         present = 0
         for wanted in SCALE:
-            if not side.cnid and wanted > SCALE_REFERENCE:
+            if not side.cnid and wanted > MOST_COLD:
                 continue
             side.do("populate", chain=FILTERS, first=present, count=wanted - present)
             present = wanted
