@@ -1,4 +1,4 @@
-"""ADD fails at each of its requests to the kernel in turn, and nothing is left whichever it was."""
+"""ADD and DEL fail at each of their requests to the kernel in turn: nothing is left in the end."""
 
 import sys
 
@@ -64,7 +64,7 @@ def device(host):
 def traces(host, container):
     """What an ADD must not leave; a bridge may stay (bridge.md 7.1), and so may empty tables."""
     links = {
-        (link["ifname"], link["address"], link.get("ifalias"), "UP" in link["flags"])
+        (*(link.get(key) for key in ("ifname", "address", "mtu", "ifalias")), "UP" in link["flags"])
         for link in host.show("link")
         if link["ifname"] != "cni0"
     }
@@ -91,3 +91,26 @@ def test_add_leaves_nothing_wherever_it_fails(host, container, device, failing, 
         assert traces(host, container) == before, (number, answer)
     assert number > FEWEST_REQUESTS
     assert "eth0" in container.links()
+
+
+@pytest.mark.ours("it fails what our own code asks of the kernel")
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_del_wherever_it_fails_is_completed_by_the_next(host, container, device, failing, plugin):
+    conf = COMMON | PLUGINS[plugin] | {"restoreState": True}
+    host.add(conf, container)
+    host.delete(conf, container)
+    host.run("ip", "address", "flush", "dev", "dev0")  # DEL of host-device does not restore any
+    before = traces(host, container)
+    for number in range(1, 200):
+        host.add(conf, container)
+        if plugin == "host-device":
+            container.run("ip", "link", "set", "eth0", "mtu", "1400", "alias", "lost")
+        answer = host.cni(
+            "DEL", conf, container, binaries=failing, FAIL_AT=str(number), HOW="error"
+        )
+        if answer.ok:
+            break
+        host.delete(conf, container)
+        assert traces(host, container) == before, (number, answer)
+    assert number > 1
+    assert traces(host, container) == before

@@ -109,6 +109,8 @@ def bring_home(
         away = find_inside(container, saved)
         if away is not None:
             _refuse_clash(host, saved, f"{away.name} in {container.path}")
+            if away.alias != saved.name:
+                set_alias(container, away.name, saved.name)
             link = move_link(container, away, host, saved.name)
     link = link or _find_on_host(host, saved)
     return None if link is None else _restore(host, link, saved, up=up)
@@ -164,10 +166,10 @@ def _restore(host: Namespace, link: "Link", saved: "Saved", *, up: bool) -> "Lin
         set_mac(host, saved.name, saved.mac)
     if link.mtu != saved.mtu:
         set_mtu(host, saved.name, saved.mtu)
-    if link.alias != saved.alias:
-        set_alias(host, saved.name, saved.alias)
     if up:
         set_up(host, saved.name)
+    if link.alias != saved.alias:
+        set_alias(host, saved.name, saved.alias)
     return get_link(host, saved.name)
 
 
