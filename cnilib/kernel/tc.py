@@ -134,18 +134,24 @@ def find_redirect(namespace: "Namespace", link: "Link") -> int | None:
 
 
 def remove_redirect(namespace: "Namespace", link: "Link") -> None:
-    """Let what comes in pass as usual; filters of other programs stay."""
+    """Let what comes in pass as usual; filters of other programs stay.
+
+    The qdisc ``ingress`` goes with its last filter, and where it has none.
+    """
     ours = _info(_ETH_P_ALL, 1)
     filters = _list_filters(namespace, link, _INGRESS_HANDLE)
-    alone = all(message["info"] == ours for message in filters)
-    if alone:
+    if all(message["info"] == ours for message in filters):
         request = _request(link, _INGRESS, _INGRESS_HANDLE, "ingress")
-        kind = _DELQDISC
+        _remove(namespace, link, request, _DELQDISC)
     else:
         request = _request(link, _INGRESS_HANDLE, 0, "u32")
         request["info"] = ours
-        kind = _DELTFILTER
-    _remove(namespace, link, request, kind)
+        _remove(namespace, link, request, _DELTFILTER)
+
+
+def has_incoming_filters(namespace: "Namespace", link: "Link") -> bool:
+    """Whether anybody looks at what comes in."""
+    return bool(_list_filters(namespace, link, _INGRESS_HANDLE))
 
 
 def _tbf_options(bucket: "TokenBucket") -> "list[tuple[str, Any]]":

@@ -272,6 +272,24 @@ def test_a_failed_add_leaves_nothing(pair):
     assert queues(pair.host) == set()
 
 
+@pytest.mark.ours("the reference leaves what it made before the failure")
+@pytest.mark.parametrize("keys", [BOTH, BOTH | {"shapedSubnets": ["10.0.0.0/8", "fd00::/8"]}])
+def test_whichever_request_to_the_kernel_fails_nothing_is_left(pair, keys):
+    host, conf = pair.host, json.dumps(pair.conf(**keys))
+    environ = host.environ("ADD", pair.container)
+    for number in range(1, 100):
+        fault = f"inject=sendto:error=ENOBUFS:when={number}"
+        words = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", fault)
+        plugin = f"{host.binaries}/bandwidth"
+        done = host.try_run(*words, plugin, input=conf, env=environ)
+        if done.returncode == 0:
+            break
+        assert "no buffer space" in json.loads(done.stdout)["msg"], done
+        assert (pair.free(), queues(host)) == (True, set()), done
+    assert number > 10
+    assert queues(host) == {pair.queue}
+
+
 @pytest.mark.ours("the reference leaves the redirection to the link it removes")
 def test_del_frees_a_pair_that_lives_on(pair):
     pair.add(**BOTH)
@@ -324,6 +342,20 @@ def test_interfaces_of_a_container_have_limits_of_their_own(host, container):
     assert first.redirections() == {first.queue}
     assert container.pings(first.host4)
     assert container.pings(second.host4)
+
+
+@pytest.mark.ours("the reference has one name for the queues of all interfaces")
+def test_interfaces_added_at_the_same_time_get_queues_of_their_own(host, container):
+    pairs = [Pair(container, f"eth{number}", number) for number in range(4)]
+    started = [
+        host.start("ADD", pair.conf(**EGRESS), container, ifname=pair.ifname) for pair in pairs
+    ]
+    assert [answer.msg for answer in map(host.finish, started) if not answer.ok] == []
+    assert len(queues(host)) == 4
+    for pair in pairs:
+        pair.delete(**EGRESS)
+        assert pair.free()
+    assert queues(host) == set()
 
 
 @pytest.mark.ours("GC of the reference does nothing")

@@ -242,6 +242,13 @@ def test_what_cannot_be_delegated_is_refused(node, container, keys, word):
     assert not states(node)
 
 
+def test_without_state_nothing_is_delegated(node, container):
+    node.write(STATE, "in the way")
+    assert node.refused(conf(), container).code in {5, 999}
+    assert container.links() == {"lo"}
+    assert "cni0" not in node.links()
+
+
 @pytest.mark.ours("the reference keeps the file of a failed ADD")
 def test_a_delegate_that_is_not_installed_is_named(node, container):
     answer = node.refused(conf(delegate={"type": "no-such"}), container)

@@ -5,20 +5,10 @@ container in the same network gets a name of its own. Whose it is stands in its 
 and GC take away no other's.
 """
 
-import errno
 import hashlib
 
-from cnilib.errors import CniError, KernelError
-from cnilib.kernel.ifb import add_ifb
-from cnilib.kernel.links import (
-    find_link,
-    get_link,
-    list_links,
-    remove_link,
-    set_alias,
-    set_mtu,
-    set_up,
-)
+from cnilib.kernel.ifb import add_ifb, name_ifb
+from cnilib.kernel.links import find_link, list_links, remove_link, set_alias, set_mtu, set_up
 from cnilib.kernel.netns import Namespace
 
 TYPE_CHECKING = False
@@ -36,23 +26,15 @@ def ensure_queue(host: Namespace, attachment: "Attachment", mtu: int, undo: "Und
     """The ifb of the attachment, up, with that MTU.
 
     Raises:
-        CniError: links of others have its names.
+        KernelError: EEXIST, a link of somebody else has its name.
+        CniError: the kernel has no ifb.
     """
-    for name in names(attachment):
-        link = find_link(host, name)
-        if link is None:
-            undo.add(f"remove ifb {name}", _remove_again, attachment, name)
-            if not _add(host, name, attachment, mtu):
-                continue
-        elif not is_owned(link, attachment):
-            continue
-        else:
-            _adopt(host, link, attachment, mtu)
-        return get_link(host, name)
-    raise CniError(
-        f"failed to add ifb for {attachment}: links of others are called "
-        f"{' and '.join(names(attachment))}; remove them"
-    )
+    link = find_queue(host, attachment)
+    if link is None:
+        undo.add(f"remove the ifb of {attachment}", _remove_again, attachment)
+        return _make(host, attachment, mtu)
+    _adopt(host, link, attachment, mtu)
+    return link
 
 
 def find_queue(host: Namespace, attachment: "Attachment") -> "Link | None":
@@ -111,20 +93,21 @@ def _word(text: str) -> str:
     return f"{text[:_KEPT]}~{hashlib.sha512(text.encode()).hexdigest()[:_DIGITS]}"
 
 
-def _add(host: Namespace, name: str, attachment: "Attachment", mtu: int) -> bool:
-    """False when an ADD at the same time has taken the name."""
-    try:
-        add_ifb(host, name, mtu=mtu)
-    except KernelError as error:
-        if error.errno != errno.EEXIST:
-            raise
-        return False
-    set_alias(host, name, alias(attachment))
-    return True
+def _make(host: Namespace, attachment: "Attachment", mtu: int) -> "Link":
+    """It is born with the name that only this interface may use, and gets the other if it is free.
+
+    Owner and name are set at once, so that an ADD at the same time sees no ifb without owner.
+    """
+    shared, own = names(attachment)
+    link = add_ifb(host, own, mtu=mtu)
+    named = name_ifb(host, link, shared, alias(attachment))
+    if named is None:
+        _adopt(host, link, attachment, mtu)
+    return named or link
 
 
 def _adopt(host: Namespace, link: "Link", attachment: "Attachment", mtu: int) -> None:
-    """Make what an earlier ADD left what this one would have made."""
+    """Give an ifb what it may lack: MTU, owner, being up."""
     if link.mtu != mtu:
         set_mtu(host, link.name, mtu)
     if not link.alias:
@@ -132,8 +115,6 @@ def _adopt(host: Namespace, link: "Link", attachment: "Attachment", mtu: int) ->
     set_up(host, link.name)
 
 
-def _remove_again(attachment: "Attachment", name: str) -> None:
+def _remove_again(attachment: "Attachment") -> None:
     with Namespace.current() as host:
-        link = find_link(host, name)
-        if link is not None and is_owned(link, attachment):
-            remove_link(host, name)
+        remove_queue(host, attachment)

@@ -38,6 +38,7 @@ def limit_egress(
         _free_egress(host, link, attachment)
         return None
     queue = ensure_queue(host, attachment, link.mtu, undo)
+    undo.add(f"free {link.name}", free_again, attachment, link.name)  # before its queue goes
     _set(host, queue, limit)
     tc.redirect_incoming(host, link, queue)
     return queue
@@ -70,10 +71,17 @@ def free(host: Namespace, link: "Link", attachment: "Attachment") -> None:
 def _free_egress(host: Namespace, link: "Link", attachment: "Attachment") -> None:
     """The redirection goes first: the container's packets must not go to a link that is gone."""
     queue = find_queue(host, attachment)
-    target = tc.find_redirect(host, link)
-    if target is not None and target in {_VANISHED, queue.index if queue else _VANISHED}:
+    if _is_redirected(host, link, queue):
         tc.remove_redirect(host, link)
     remove_queue(host, attachment)
+
+
+def _is_redirected(host: Namespace, link: "Link", queue: "Link | None") -> bool:
+    """To our ifb, or where one has been; with one, half the way there counts as well."""
+    target = tc.find_redirect(host, link)
+    if target is None:
+        return queue is not None and not tc.has_incoming_filters(host, link)
+    return target in {_VANISHED, queue.index if queue else _VANISHED}
 
 
 def free_again(attachment: "Attachment", name: str) -> None:
