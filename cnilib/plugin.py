@@ -166,11 +166,8 @@ def serve(
         network = req.network
         document = answer(req, oldest, load)
         _on_termination(_ignore)  # what is done is going to be told
-    except _Terminated:
-        failure = TryAgain(f"{command} was terminated by a signal and is undone")
-    except Exception as error:  # noqa: BLE001 - the one place where errors become documents
-        _show_bug(error)
-        failure = as_cni_error(error)
+    except BaseException as error:  # noqa: BLE001 - the one place where errors become documents
+        failure = _failure(command, error)
     if failure:
         document = error_document(failure)
     if environ.get("CNI_PLUGIN_LOG"):
@@ -190,6 +187,22 @@ def error_document(error: CniError) -> bytes:
 
 class _Terminated(BaseException):
     """SIGTERM or SIGINT arrived; no handler of errors on the way must swallow it."""
+
+
+def _failure(command: str, error: BaseException) -> CniError:
+    """What to report; a library that a signal has stopped while it loads may raise what it likes.
+
+    An error without a CNI code is a defect of ours: its traceback goes to stderr.
+    """
+    import signal
+
+    terminated = signal.getsignal(signal.SIGTERM) is _ignore
+    _on_termination(_ignore)
+    if terminated:
+        return TryAgain(f"{command} was terminated by a signal and is undone")
+    if not isinstance(error, (CniError, OSError)):
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    return as_cni_error(error)
 
 
 def _terminate(_signal: int, _frame: "FrameType | None") -> None:
@@ -257,9 +270,3 @@ def _write(descriptor: int, data: bytes) -> int:
     except OSError:
         return 1
     return 0
-
-
-def _show_bug(failure: Exception) -> None:
-    """An error without a CNI code is a defect of ours: its traceback goes to stderr."""
-    if not isinstance(failure, (CniError, OSError)):
-        sys.__excepthook__(type(failure), failure, failure.__traceback__)

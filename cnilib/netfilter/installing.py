@@ -128,7 +128,7 @@ class Application:
     def _text(self, record: Record) -> str:
         own = records.record_name(self._owner)
         gone = [e for e in self._old.elements if e not in record.elements]
-        lines = [commands.remove(e) for e in gone if self._store.owner_of(e) == own]
+        lines = [commands.remove(e) for e in gone if tables.is_removable(self._store, e, own)]
         lines += tables.rule_removals(self._owner, self._old.rules)
         for element in record.elements:
             taken = self._store.owner_of(element) not in {"", own}

@@ -3,7 +3,7 @@
 from cnilib.netfilter import commands, layout, nfprobe, nft, records
 from cnilib.netfilter.names import attachment_key, comment
 from cnilib.netfilter.nft import NftExistsError, NftMissingError, NftNotSupportedError
-from cnilib.netfilter.records import Owner, Record, Records, Rule
+from cnilib.netfilter.records import Element, Owner, Record, Records, Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,14 @@ _SETS_OF = {
     "firewall": ("fw_addr", "closed_dst"),
     "masquerade": ("masq_src", "out_own"),
 }
+
+
+def is_removable(store: Records, element: Element, own: str) -> bool:
+    """Whether an element in the record named ``own`` goes with it.
+
+    One that the index gives to nobody was put in by a call that was killed before it could say so.
+    """
+    return element.name not in SHARED and store.owner_of(element) in {"", own}
 
 
 def run(store: Records, text: str, families: set[str], record: Record) -> None:

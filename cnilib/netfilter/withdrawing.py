@@ -13,7 +13,9 @@ def withdraw(store: Records, owner: Owner) -> Record | None:
     if record is None:
         return None if store.are_complete() else _withdraw_unrecorded(owner)
     own = records.record_name(owner)
-    mine = [e for e in record.elements if store.owner_of(e) == own]
+    for element in record.waiting:
+        store.remove_claim(element, owner)
+    mine = [e for e in (*record.elements, *record.waiting) if tables.is_removable(store, e, own)]
     granted = [(e, claim) for e in mine if (claim := _claim(store, e)) is not None]
     if record.bridge:
         store.leave_bridge(record.bridge.name, owner)
@@ -42,8 +44,6 @@ def _forget(store: Records, record: Record) -> None:
     for element in (*record.elements, *markers):
         if store.owner_of(element) == own:
             store.clear_owner(element)
-    for element in record.waiting:
-        store.remove_claim(element, record.owner)
     store.remove(record.owner)
 
 

@@ -1,6 +1,7 @@
 """What attachments have in our nftables tables, in a throw-away namespace."""
 
 import subprocess
+import sys
 import time
 from ipaddress import ip_interface
 
@@ -8,7 +9,15 @@ import pytest
 
 from cnilib.attachment import Attachment, ValidAttachments
 from cnilib.errors import CheckFailed, ConfigError
-from cnilib.netfilter import mac_spoof, masquerade, nft, records, ruleset
+from cnilib.netfilter import (
+    installing,
+    mac_spoof,
+    masquerade,
+    nft,
+    records,
+    ruleset,
+    withdrawing,
+)
 from cnilib.netfilter.ruleset import BridgeUse, Element, Owner, Rule, Wanted
 
 pytestmark = pytest.mark.netns
@@ -171,6 +180,31 @@ def test_gc_keeps_valid_attachments_and_other_networks():
     assert "8080" not in listed()
     assert "8081" in listed()
     assert "8082" in listed()
+
+
+def test_what_a_killed_add_has_put_in_goes_with_its_record(monkeypatch):
+    """Killed after the transaction and before the index says whose the elements are."""
+    guard = Element("ip", "localnet", ("br0",))
+    with monkeypatch.context() as patched:
+        patched.setattr(installing.Application, "_index", lambda *_: sys.exit())
+        with pytest.raises(SystemExit):
+            ruleset.apply(portmap(A), port(8080, "10.1.0.2", guard))
+    assert "8080" in listed()
+    ruleset.withdraw(portmap(A))
+    assert "8080" not in listed()
+    assert "br0" in listed()  # as long as its device, which others may use
+
+
+def test_a_port_that_was_granted_by_a_killed_del_goes_as_well(monkeypatch):
+    for number, attachment in enumerate((A, B)):
+        ruleset.apply(portmap(attachment), port(8080, f"10.1.0.{number + 2}"))
+    with monkeypatch.context() as patched:
+        patched.setattr(withdrawing, "_grant", lambda *_: sys.exit())
+        with pytest.raises(SystemExit):
+            ruleset.withdraw(portmap(A))
+    assert "10.1.0.3" in listed()
+    ruleset.withdraw(portmap(B))
+    assert "8080" not in listed()
 
 
 def test_gc_spares_what_is_younger_than_itself():

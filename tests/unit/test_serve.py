@@ -14,6 +14,9 @@ from cnilib.plugin import plugin, serve
 from cnilib.types.config import NetConf
 from cnilib.types.result import Interface, Result
 
+class Panic(BaseException):
+    pass
+
 class Conf(NetConf):
     act: str = ""
 
@@ -26,6 +29,12 @@ def add(req, conf, undo):
     if conf.act == "wait":
         os.write(2, b"waiting\\n")
         time.sleep(60)
+    if conf.act == "wait in a library":
+        try:
+            os.write(2, b"waiting\\n")
+            time.sleep(60)
+        except BaseException:
+            raise Panic("a module cannot be loaded")
     return Result(interfaces=(Interface(name=req.ifname),))
 
 def load():
@@ -89,10 +98,11 @@ def test_a_bug_is_code_999_and_its_traceback_goes_to_stderr():
     assert "undone" in stderr
 
 
+@pytest.mark.parametrize("act", [b"wait", b"wait in a library"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_terminated_add_is_undone_and_may_be_tried_again(number):
+def test_a_terminated_add_is_undone_and_may_be_tried_again(number, act):
     process = start(ENVIRON)
-    process.stdin.write(b'{"cniVersion":"1.0.0","name":"n","act":"wait"}')
+    process.stdin.write(b'{"cniVersion":"1.0.0","name":"n","act":"%s"}' % act)
     process.stdin.close()
     while process.stderr.readline() != b"waiting\n":
         pass
