@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PATIENCE = 50.0  # seconds that a call may take in all: below CRI-O's 60 (protocol.md 8)
 _LEAST_PATIENCE = 5.0
 _SOON = 1e-6
+_CHUNK = 1 << 14
 
 
 @contextmanager
@@ -61,8 +62,14 @@ def read_file(path: str) -> bytes | None:
         IoError: it exists and cannot be read.
     """
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:  # a file object costs three times as much, and a large network has many leases
+            content = b""
+            while chunk := os.read(descriptor, _CHUNK):
+                content += chunk
+            return content
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
     except OSError as error:

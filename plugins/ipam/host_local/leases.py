@@ -8,6 +8,7 @@ which a crash of the reference plugin leaves behind, is free.
 
 import os
 from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 
 from cnilib.errors import CniError, IoError, NotAvailable
 from cnilib.store import create_exclusive, locked, read_file, remove_file, write_atomic
@@ -201,8 +202,8 @@ def _is_address(name: str) -> bool:
     if name[0] not in "0123456789abcdef:":  # most of the other files, without an exception each
         return False
     try:
-        ip_address(name)
-    except ValueError:
+        inet_pton(AF_INET6 if ":" in name else AF_INET, name)
+    except (OSError, ValueError):
         return False
     return True
 
