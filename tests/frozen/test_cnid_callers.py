@@ -31,6 +31,7 @@ OTHERS = {
     "another pid namespace": ["unshare", "--pid", "--fork"],
     "no root": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
     "fewer capabilities": ["setpriv", "--bounding-set=-net_admin"],
+    "one that wants to": ["env", "CNI_PLUGIN_CNID=off"],
 }
 
 
