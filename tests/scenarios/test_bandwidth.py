@@ -309,6 +309,15 @@ def test_del_finds_the_pair_by_the_result(pair):
     assert pair.free()
 
 
+@pytest.mark.ours("DEL of the reference does not look at the namespace")
+def test_del_reports_a_path_that_is_no_namespace_and_cleans_up_all_the_same(pair):
+    (link,) = pair.host.show("link", "show", pair.name)
+    pair.result["interfaces"][0]["mac"] = link["address"]
+    conf = pair.conf(**BOTH) | {"prevResult": pair.add(**BOTH)}
+    answer = pair.host.refused(conf, pair.container, "DEL", CNI_NETNS="/etc/passwd")
+    assert (answer.code, pair.free(), queues(pair.host)) == (8, True, set())
+
+
 def test_del_leaves_the_filters_of_others(pair):
     pair.add(**BOTH)
     words = ("protocol", "ip", "prio", "9", "u32", "match", "u32", "0", "0", "flowid", "1:2")

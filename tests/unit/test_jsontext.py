@@ -52,3 +52,8 @@ def test_html_characters_are_written_as_escapes_and_the_rest_raw():
     assert jsontext.dump({"m": "<ä>&\u2028"}) == (
         b'{\n    "m": "\\u003c\xc3\xa4\\u003e\\u0026\\u2028"\n}'
     )
+
+
+def test_a_compact_document_has_no_blanks_and_the_same_escapes():
+    text = jsontext.dump({"b": [1, {"x": "<"}], "a": None}, sort_keys=True, compact=True)
+    assert text == b'{"a":null,"b":[1,{"x":"\\u003c"}]}'

@@ -50,7 +50,7 @@ def delete(req: "Request", _conf: NetConf, errors: "ErrorList") -> None:
 
     with Namespace.current() as host:
         with errors:
-            for link in find_host_links(host, req):
+            for link in find_host_links(host, req, errors):
                 shaping.free(host, link, req.attachment)
         with errors:
             remove_queue(host, req.attachment)

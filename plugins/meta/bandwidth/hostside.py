@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cnilib.kernel.links import Link
     from cnilib.request import Request
     from cnilib.types.result import Interface, Result
+    from cnilib.undo import ErrorList
 
 
 def get_host_link(host: Namespace, container: Namespace, ifname: str, result: "Result") -> "Link":
@@ -39,13 +40,14 @@ def get_host_link(host: Namespace, container: Namespace, ifname: str, result: "R
     return link
 
 
-def find_host_links(host: Namespace, req: "Request") -> "list[Link]":
+def find_host_links(host: Namespace, req: "Request", errors: "ErrorList") -> "list[Link]":
     """DEL: the host's end where the namespace still tells, else what prevResult says it was.
 
-    Raises:
-        NetnsError: CNI_NETNS exists and is no namespace.
+    A CNI_NETNS that is no namespace goes to ``errors``.
     """
-    container = Namespace.find(req.netns)
+    container: Namespace | None = None
+    with errors:
+        container = Namespace.find(req.netns)
     if container is not None:
         with container:
             inside = find_link(container, req.ifname)
