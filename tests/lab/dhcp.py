@@ -112,14 +112,18 @@ class Lan:
         wait_for(lambda: "ready" in server.log.read_text())
         return server
 
-    def seen(self, kind=None):
-        """What the scripted server was sent."""
+    def received(self, kind=None):
+        """Every packet that the scripted server was sent."""
         file = self.directory / "seen.jsonl"
         rows = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
         return [row for row in rows if kind in {None, row["kind"]}]
 
+    def seen(self, kind=None):
+        """The same without what was sent again because a busy machine did not answer in time."""
+        return list({(row["kind"], row["xid"]): row for row in self.received(kind)}.values())
+
     def renewals(self):
-        return [row for row in self.seen("REQUEST") if row["ciaddr"] != "0.0.0.0"]
+        return [row for row in self.received("REQUEST") if row["ciaddr"] != "0.0.0.0"]
 
     def start_server6(self, **orders):
         """The scripted DHCPv6 server."""

@@ -51,7 +51,8 @@ def serve(ifname, directory):
         data, peer = listening.recvfrom(4096)
         kind, asked = KINDS.get(data[0], str(data[0])), options_of(data[4:])
         with (directory / "seen.jsonl").open("a") as file:
-            row = {"kind": kind, "peer": peer[0], "options": {c: v.hex() for c, v in asked.items()}}
+            options = {code: value.hex() for code, value in asked.items()}
+            row = {"kind": kind, "xid": data[1:4].hex(), "options": options}
             file.write(json.dumps(row) + "\n")
         orders = json.loads((directory / "orders.json").read_text())
         if orders.get("mode") != "silent":

@@ -41,6 +41,7 @@ class Server:
     def note(self, datagram, message):
         row = {
             "kind": KINDS.get(message.kind, str(message.kind)),
+            "xid": message.xid,
             "flags": message.flags,
             "ciaddr": message.ciaddr,
             "source": datagram.source,

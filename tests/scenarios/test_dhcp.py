@@ -253,7 +253,7 @@ def test_dnsmasq_renews_for_the_configured_address(lan):
     lan.add()
     lan.use_address("10.97.0.100/16")
     wait_for(lambda: server.log.read_text().count("DHCPACK(srv0) 10.97.0.100") >= 3)
-    assert server.log.read_text().count("DHCPDISCOVER") == 1
+    assert "DHCPDISCOVER" not in server.log.read_text().partition("DHCPACK")[2]
 
 
 @pytest.mark.ours("the reference starts anew with a DISCOVER")
@@ -263,8 +263,8 @@ def test_a_lease_is_rebound_by_another_server(lan):
     lan.script(mode="silent")
     wait_for(lambda: [row for row in lan.renewals() if row["target"] == "255.255.255.255"])
     lan.script(lease=3600)
-    answered = len(lan.seen())
-    wait_for(lambda: len(lan.seen()) > answered)
+    unanswered = len(lan.received())
+    wait_for(lambda: len(lan.received()) > unanswered)
     assert len(lan.seen("DISCOVER")) == 1
     assert lan.check().ok
 
