@@ -22,16 +22,20 @@ _OFFSETS = {4: (12, 16), 6: (8, 24)}  # of source and destination in the header,
 
 
 class TokenBucket(NamedTuple):
-    """``rate`` bytes a second, ``burst`` bytes at once, ``limit`` bytes that may wait."""
+    """``rate`` bytes a second, ``burst`` bytes at once, ``limit`` bytes that may wait.
+
+    ``asked`` is the burst before it was cut to what the kernel can tell.
+    """
 
     rate: int
     burst: int
     limit: int
+    asked: int
 
     @property
     def buffer(self) -> int:
         """The time the burst takes at the rate, in ticks of 64 ns."""
-        return self.burst * _MILLION // self.rate * 1000 // _TICK
+        return _ticks(self.burst * _MILLION // self.rate)
 
 
 def token_bucket(rate: int, burst: int, latency: int) -> TokenBucket:
@@ -45,8 +49,12 @@ def token_bucket(rate: int, burst: int, latency: int) -> TokenBucket:
     rate, burst = rate // 8, burst // 8
     if not rate or not burst:
         raise ValueError("a rate and a burst are at least 8 bits")
-    burst = min(burst, max(1, rate * (MAX_U32 * _TICK) // _BILLION))
-    return TokenBucket(rate, burst, min(rate * latency // 1000 + burst, MAX_U32))
+    cut = min(burst, max(1, rate * (MAX_U32 * _TICK) // _BILLION))
+    return TokenBucket(rate, cut, min(rate * latency // 1000 + cut, MAX_U32), burst)
+
+
+def _ticks(microseconds: int) -> int:
+    return microseconds * 1000 // _TICK
 
 
 class Split(NamedTuple):
@@ -100,3 +108,10 @@ def expected_limit(bucket: TokenBucket, split: Split | None) -> Limit:
         return Limit(bucket.rate, bucket.buffer, bucket.limit, 0, frozenset())
     filters = frozenset((split.keys(subnet), split.chosen) for subnet in split.subnets)
     return Limit(bucket.rate, bucket.buffer, 0, split.default, filters)
+
+
+def wrapped_limit(bucket: TokenBucket) -> Limit:
+    """What the reference makes of a bucket for all packets: its figures wrap at 32 bits."""
+    microseconds = bucket.asked * _MILLION // bucket.rate & MAX_U32
+    queue = bucket.limit - bucket.burst + bucket.asked & MAX_U32
+    return Limit(bucket.rate, _ticks(microseconds) & MAX_U32, queue, 0, frozenset())

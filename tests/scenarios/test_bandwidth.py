@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 
 from tests.lab.network import Network
 from tests.lab.traffic import blast, is_limited_to, rate
 
+REFERENCE = "/usr/lib/cni"
 MBIT = 1_000_000
 INGRESS = {"ingressRate": 8 * MBIT, "ingressBurst": 800_000}
 EGRESS = {"egressRate": 4 * MBIT, "egressBurst": 160_000}
@@ -390,6 +392,20 @@ def test_the_burst_of_kubernetes_does_not_wrap_at_low_rates(pair, bits):
     seconds = burst / shown
     assert (shown, round(latency)) == (bits // 8, 25)
     assert 270 < seconds <= 275
+
+
+@pytest.mark.skipif(not os.path.exists(f"{REFERENCE}/bandwidth"), reason="no reference plugins")
+@pytest.mark.ours("it is about a node that switches to us")
+@pytest.mark.parametrize("burst", [800_000, 2_147_483_647], ids=["plain", "of kubernetes"])
+def test_what_the_reference_limited_we_check_change_and_free(pair, burst):
+    keys = {"ingressRate": MBIT, "ingressBurst": burst, "egressRate": MBIT, "egressBurst": burst}
+    ours, pair.host.binaries = pair.host.binaries, REFERENCE
+    result = pair.add(**keys)
+    pair.host.binaries = ours
+    assert pair.check(result, **keys).ok
+    assert pair.check(pair.add(**keys), **keys).ok
+    pair.delete(**keys)
+    assert (pair.free(), queues(pair.host)) == (True, set())
 
 
 @pytest.mark.ours("a key of our own")

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnilib.errors import ConfigError
-from cnilib.kernel.shaping import LIMITED, MAX_U32, UNLIMITED, Split, token_bucket
+from cnilib.kernel.shaping import (
+    LIMITED,
+    MAX_U32,
+    UNLIMITED,
+    Split,
+    expected_limit,
+    token_bucket,
+    wrapped_limit,
+)
 from cnilib.kernel.tc_messages import selector, selector_keys
 from cnilib.types.base import decode
 from plugins.meta.bandwidth.config import Conf
@@ -31,7 +39,7 @@ def limits(**keys):
     ],
 )
 def test_the_figures_are_those_of_the_page(rate, burst, bucket, buffer):
-    assert token_bucket(rate, burst, 25) == bucket
+    assert token_bucket(rate, burst, 25) == (*bucket, burst // 8)
     assert token_bucket(rate, burst, 25).buffer == buffer
 
 
@@ -49,6 +57,18 @@ def test_a_burst_is_as_configured_or_the_longest_there_is(rate, burst, latency):
     bucket = token_bucket(rate, burst, latency)
     is_whole = bucket.burst == burst // 8
     assert is_whole or 274 <= bucket.burst / bucket.rate <= 275
+
+
+@given(rate=RATES, burst=BURSTS, latency=LATENCIES)
+def test_the_figures_of_the_reference_are_ours_where_they_fit(rate, burst, latency):
+    bucket = token_bucket(rate, burst, latency)
+    if bucket.burst == burst // 8 and bucket.limit < MAX_U32:
+        assert wrapped_limit(bucket) == expected_limit(bucket, None)
+
+
+def test_a_burst_of_kubernetes_wraps_in_the_reference():
+    wrapped = wrapped_limit(token_bucket(1_000_000, 2_147_483_647, 25))
+    assert (wrapped.buffer, wrapped.queue) == (33_554_431_875 & MAX_U32, 268_438_580)
 
 
 @given(rate=st.integers(0, U64), burst=st.integers(0, U64))
