@@ -129,12 +129,32 @@ def collect_masquerade(network: str, valid: "ValidAttachments") -> None:
     )
 
 
-def has_portmap_chain(family: str, attachment: Attachment) -> bool:
-    """Whether the attachment's iptables chain exists, in either kind of iptables."""
-    chain = reference_chain("CNI-DN-", attachment)
-    if nfprobe.has_chain(family, "nat", chain):
+def forwards_ports(family: str, attachment: Attachment) -> bool:
+    """Whether the reference plugin's rules, of either backend, lead to the attachment."""
+    chain, entry = reference_chain("CNI-DN-", attachment), "CNI-HOSTPORT-DNAT"
+    target = chain.encode() + b"\0"
+    jumps = [rule for rule in _raw(family, entry) if target in rule.data]
+    if "nat" in iptables.legacy_tables(family):
+        jumps += [_from_line(line) for line in iptables.listing(family, "nat").jumps(entry, chain)]
+    if jumps:
+        return not any(iptables.INTERFACE_MARK.encode() in rule.data for rule in jumps)
+    return any(
+        _has_comment(rule.data, attachment.container_id)
+        for rule in nfprobe.rules(family, _NFT_PORTMAP_TABLE, _NFT_PORTMAP_CHAINS[0])
+    )
+
+
+def accepts(address: "IPAddress") -> bool:
+    """Whether the reference plugin's two rules for an address are in CNI-FORWARD."""
+    family = "ip" if address.version == 4 else "ip6"
+    rules = nfprobe.rules(family, "filter", _FIREWALL_CHAIN)
+    if sum(_accepts(rule, address) for rule in rules) >= len(_legacy_accepts(address)):
         return True
-    return "nat" in iptables.legacy_tables(family) and chain in iptables.listing(family, "nat")
+    if "filter" not in iptables.legacy_tables(family):
+        return False
+    return _legacy_accepts(address) <= set(
+        iptables.listing(family, "filter").rules(_FIREWALL_CHAIN)
+    )
 
 
 def _remove_chain(family: str, chain: str, entry: str, ifname: str) -> bool:
@@ -178,16 +198,25 @@ def _remove_legacy_chain(family: str, chain: str, entry: str, ifname: str) -> bo
         if chain not in now:
             return []
         found = True
-        rules = [
-            _Rule(line.replace('\\"', '"').encode(), line=line)
-            for line in (*now.jumps(entry, chain), *now.rules(chain))
-        ]
+        rules = [_from_line(line) for line in (*now.jumps(entry, chain), *now.rules(chain))]
         gone = [rule for rule in rules if not _of_other_interface(rule, ifname)]
         lines = [iptables.deletion(rule.line) for rule in gone]
         return lines if len(gone) < len(rules) else [*lines, f"-X {chain}"]
 
     iptables.change(family, "nat", plan)
     return found
+
+
+def _from_line(line: str) -> _Rule:
+    return _Rule(line.replace('\\"', '"').encode(), line=line)
+
+
+def _legacy_accepts(address: "IPAddress") -> set[str]:
+    host = f"{address}/{address.max_prefixlen}"
+    return {
+        f"-A {_FIREWALL_CHAIN} -s {host} -j ACCEPT",
+        f"-A {_FIREWALL_CHAIN} -d {host} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    }
 
 
 def _remove_accepts(address: "IPAddress") -> bool:
@@ -201,11 +230,7 @@ def _remove_accepts(address: "IPAddress") -> bool:
 
 
 def _remove_legacy_accepts(family: str, address: "IPAddress") -> bool:
-    host = f"{address}/{address.max_prefixlen}"
-    wanted = {
-        f"-A {_FIREWALL_CHAIN} -s {host} -j ACCEPT",
-        f"-A {_FIREWALL_CHAIN} -d {host} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-    }
+    wanted = _legacy_accepts(address)
     found = False
 
     def plan(now: iptables.Listing) -> list[str]:

@@ -142,3 +142,22 @@ def test_what_the_reference_added_we_delete(host, network, vanished):
         container.vanish()
     network.delete(container, CNI_NETNS="" if vanished else container.netns)
     nothing_left(host)
+
+
+@pytest.mark.skipif(not os.path.exists(f"{REFERENCE}/portmap"), reason="no reference plugins")
+@pytest.mark.parametrize("kind", ["nft", "legacy"])
+@pytest.mark.ours("it is about a node that switches to us")
+def test_what_the_reference_added_passes_our_check(host, network, kind):
+    for tool in ("iptables", "ip6tables"):
+        for suffix in ("", "-save", "-restore"):
+            target = host.run("sh", "-c", f"command -v {tool}-{kind}{suffix}").strip()
+            host.run("sh", "-c", f"mkdir -p /run/bin && ln -s {target} /run/bin/{tool}{suffix}")
+    environ = {"PATH": f"/run/bin:{os.environ['PATH']}"}
+    container = host.container()
+    ours, host.binaries = host.binaries, REFERENCE
+    network.add(container, runtime=published(8080, 80), **environ)
+    host.binaries = ours
+    answer = network.check(container)
+    assert answer.ok, answer
+    host.run(f"iptables-{kind}", "-t", "nat", "-F")
+    assert network.check(container).code == 999

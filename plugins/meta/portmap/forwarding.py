@@ -92,6 +92,10 @@ def check(
     Raises:
         CheckFailed: something is missing or different.
     """
+    if not ruleset.is_recorded(Owner(attachment, PLUGIN)) and all(
+        reference.forwards_ports(target.family, attachment) for target in wanted
+    ):
+        return  # added by the reference plugin, before this node switched
     backend, wanted = choose(conf, wanted)
     devices = _localnet_devices(host, conf, wanted)
     if backend == IPTABLES:
