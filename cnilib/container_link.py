@@ -9,7 +9,14 @@ import errno
 
 from cnilib import attach
 from cnilib.errors import CniError, KernelError, NotAvailable
-from cnilib.kernel.links import find_link_by_index, get_link, remove_link, rename_link, set_up
+from cnilib.kernel.links import (
+    find_link,
+    find_link_by_index,
+    get_link,
+    remove_link,
+    rename_link,
+    set_up,
+)
 from cnilib.kernel.modules import lacking
 from cnilib.kernel.netns import Namespace
 from cnilib.kernel.virtual_links import has_kind
@@ -49,6 +56,8 @@ def make_link(
     Raises:
         CniError: the container has a link ``ifname`` already, or what ``create`` raises.
     """
+    if born_as and find_link(container, born_as) is not None:
+        raise _taken(ifname, container)
     newborn = _Newborn(container.path)
     undo.add(f"remove the link made for {ifname}", newborn.remove)
     name = born_as or random_name()
@@ -56,9 +65,9 @@ def make_link(
     try:
         create(name)
     except CniError as error:
-        newborn.name = ""  # what has that name, if anything, is not ours
-        if born_as and isinstance(error, KernelError) and error.errno == errno.EEXIST:
-            raise _taken(ifname, container) from error
+        taken = isinstance(error, KernelError) and error.errno in {errno.EEXIST, errno.EBUSY}
+        if taken or born_as:
+            newborn.name = ""  # what has that name, if anything, is not ours
         raise
     link = get_link(container, name)
     newborn.index = link.index
@@ -79,10 +88,11 @@ class _Newborn:
         if container is None:
             return
         with container:
-            link = find_link_by_index(container, self.index) if self.index else None
-            name = link.name if link else self.name
-            if name:
-                remove_link(container, name)
+            if self.index:
+                link = find_link_by_index(container, self.index)
+                self.name = link.name if link else ""
+            if self.name:
+                remove_link(container, self.name)
 
 
 def _renamed(container: "Namespace", link: "Link", ifname: str) -> "Link":

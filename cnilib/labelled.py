@@ -7,17 +7,16 @@ from cnilib.delegate import run_delegate
 from cnilib.errors import CniError
 from cnilib.kernel.links import set_down
 from cnilib.kernel.netns import Namespace
+from cnilib.request import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cnilib.request import Request
-
 _EXEC_LABEL = "/proc/thread-self/attr/exec"
 
 
-def run_labelled(req: "Request", document: "dict[str, Any]", ifname: str, label: str) -> None:
+def run_labelled(req: Request, document: "dict[str, Any]", ifname: str, label: str) -> None:
     """ADD of ``document`` by a process of that label: a link ``ifname``, which is down afterwards.
 
     Raises:
@@ -25,7 +24,7 @@ def run_labelled(req: "Request", document: "dict[str, Any]", ifname: str, label:
     """
     environ = req.environ | {"CNI_IFNAME": ifname, "CNI_ARGS": "", "CNI_PLUGIN_CNID": "off"}
     environ["CNI_COMMAND"] = "ADD"
-    again = type(req)(req.plugin, environ, jsontext.dump(document), deadline=req.deadline)
+    again = Request(req.plugin, environ, jsontext.dump(document), deadline=req.deadline)
     _set_label(label)
     try:
         run_delegate(again, "ADD", req.plugin)

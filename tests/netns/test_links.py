@@ -84,6 +84,33 @@ def test_what_could_not_be_made_is_not_undone(container):
     assert links.find_link(container, "eth0") is not None
 
 
+def test_what_was_made_before_making_it_failed_is_undone(container):
+    undo = Undo()
+
+    def create(name):
+        links.add_link(container, name, [("IFLA_INFO_KIND", "bridge")], [])
+        raise CniError("and then it failed")
+
+    with pytest.raises(CniError, match="and then it failed"):
+        container_link.make_link(container, "eth0", undo, create)
+    undo.run()
+    assert [link.name for link in links.list_links(container)] == ["lo"]
+
+
+@pytest.mark.kernel("dummy")
+def test_a_link_that_is_refused_for_its_own_reasons_costs_nobody_else_s(container):
+    links.add_veth(container, "eth0", peer_namespace=container, peer_name="eth1")
+    undo = Undo()
+
+    def create(name):
+        virtual_links.add_dummy(container, name, mac="01:00:00:00:00:01")
+
+    with pytest.raises(CniError):
+        container_link.make_link(container, "eth0", undo, create, born_as="eth0")
+    undo.run()
+    assert links.find_link(container, "eth0") is not None
+
+
 @pytest.mark.kernel("macvlan")
 def test_a_child_is_found_in_another_namespace_and_not_that_of_another_master(card, container):
     assert find_child(card, "macvlan") is None
