@@ -12,7 +12,8 @@ from cnilib.netfilter import nft
 from plugins.launch import build_id, run_here
 from plugins.registry import DAEMONS, PLUGINS
 
-_DAEMONS = tuple(DAEMONS.values())  # they are not run by cnid
+_NOT_RUN = (*DAEMONS.values(), "cnilib.kernel.dhcp4", "cnilib.kernel.packets")
+"""Daemons, and what only they use: each object loaded is a page that children may have to copy."""
 _USAGE = "usage: cnid [--idle-exit SECONDS]\n"
 
 
@@ -42,7 +43,7 @@ def preload() -> None:
     """Load every module and library, and make every validator, so that children find them."""
     modules = getattr(sys.meta_path[0], "names", lambda: ())()
     for name in (*modules, *(module for module, _ in PLUGINS.values())):
-        if name.startswith(("cnilib.", "plugins.")) and not name.startswith(_DAEMONS):
+        if name.startswith(("cnilib.", "plugins.")) and not name.startswith(_NOT_RUN):
             import_module(name)
     prepare = getattr(import_module("pydantic"), "prepare", None)  # the frozen suite's own has it
     if prepare:

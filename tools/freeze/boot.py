@@ -9,8 +9,8 @@ The archive (``tools/freeze/archive.py`` writes it) begins with the length of it
 bytes little-endian; then the index, a marshalled dictionary
 ``module name -> (is a package, offset, size, path of the extension module or "")``; then the
 marshalled code objects. Some modules of the standard library are there twice: as they are, and as
-``name#light``, cut down to what a plugin uses of them (``tools/freeze/light``). A process that runs
-one command and ends takes the light ones; one that stays takes the real ones.
+``name#light``, cut down to what a plugin uses of them (``tools/freeze/light``). Plugins take the
+light ones, and so does cnid, whose children are plugins; ``dhcp daemon`` takes the real ones.
 """
 
 import gc
@@ -67,10 +67,6 @@ class Modules:
     def names(self) -> list[str]:
         """All modules of the archive."""
         return [name for name in self._index if not name.endswith(_LIGHT)]
-
-    def stay(self) -> None:
-        """This process does not end after one command: real modules from now on."""
-        self._light = False
 
     def real(self, name: str, attribute: str) -> object:
         """An attribute of the real module, for what the light one of that name does not have.
@@ -134,6 +130,7 @@ def _open(path: str) -> int:
 
 gc.disable()  # a plugin ends before garbage matters; looking for it costs 5 % of the imports
 sys.frozen = True
-sys.meta_path[:] = [Modules(sys._MEIPASS, light=not sys.argv[1:]), BuiltinImporter, FrozenImporter]  # noqa: SLF001
+_modules = Modules(sys._MEIPASS, light=sys.argv[1:2] != ["daemon"])  # noqa: SLF001
+sys.meta_path[:] = [_modules, BuiltinImporter, FrozenImporter]
 sys.path[:] = []
 sys.path_importer_cache.clear()

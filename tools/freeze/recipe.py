@@ -54,8 +54,7 @@ class Recipe:
             name: f"from plugins.launch import run\nrun({name!r})\n" for name in PLUGINS
         }
         self.programs["cnid"] = (
-            "import sys\nsys.meta_path[0].stay()\n"
-            "from plugins.server import main\nsys.exit(main(sys.argv[1:]))\n"
+            "import sys\nfrom plugins.server import main\nsys.exit(main(sys.argv[1:]))\n"
         )
         self._work = work
         found = analysis(
