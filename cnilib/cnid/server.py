@@ -86,7 +86,7 @@ class Server:
         if os.environ.pop("LISTEN_PID", "") == str(os.getpid()):
             os.environ.pop("LISTEN_FDS", None)
             listening = socket.socket(fileno=_FIRST_PASSED)
-            listening.set_inheritable(False)
+            os.set_inheritable(_FIRST_PASSED, False)
             return listening
         os.makedirs(os.path.dirname(SOCKET), mode=0o700, exist_ok=True)
         os.chmod(os.path.dirname(SOCKET), 0o700)
