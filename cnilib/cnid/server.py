@@ -86,7 +86,7 @@ class Server:
         if os.environ.pop("LISTEN_PID", "") == str(os.getpid()):
             os.environ.pop("LISTEN_FDS", None)
             listening = socket.socket(fileno=_FIRST_PASSED)
-            os.set_inheritable(_FIRST_PASSED, False)
+            os.set_inheritable(_FIRST_PASSED, False)  # noqa: FBT003 - it has no keywords
             return listening
         os.makedirs(os.path.dirname(SOCKET), mode=0o700, exist_ok=True)
         os.chmod(os.path.dirname(SOCKET), 0o700)

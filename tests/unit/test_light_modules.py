@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +152,24 @@ def test_json_refuses_before_the_real_decoder_is_loaded(tmp_path):
     words = [sys.executable, "-S", "-c", program]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert "JSONDecodeError: Expecting property name" in done.stderr
+
+
+def test_a_socket_accepts_and_receives_descriptors(tmp_path):
+    cut = light("socket")
+    path = str(tmp_path / "socket")
+    with cut.socket(cut.AF_UNIX, cut.SOCK_SEQPACKET) as listening:
+        listening.bind(path)
+        listening.listen()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sender:
+            sender.connect(path)
+            connection, _ = listening.accept()
+            with connection, (tmp_path / "sent").open("wb") as sent:
+                socket.send_fds(sender, [b"two"], [sent.fileno(), sent.fileno()])
+                data, descriptors, _, _ = cut.recv_fds(connection, 10, 3)
+    assert data == b"two"
+    assert [os.readlink(f"/proc/self/fd/{number}") for number in descriptors] == [
+        str(tmp_path / "sent"),
+        str(tmp_path / "sent"),
+    ]
+    for number in descriptors:
+        os.close(number)
