@@ -11,7 +11,8 @@ The conversation on the socket, one packet each (SOCK_SEQPACKET keeps them apart
    would keep the runtime waiting for the end of stdout.)
 4. server: the exit status, one byte. A closed connection instead: the child was killed.
 
-When the client goes away the child gets SIGTERM, undoes what it did and ends.
+When the client goes away, or closes its half of the connection because it got SIGTERM itself, the
+child gets SIGTERM, undoes what it did and ends.
 """
 
 SOCKET = "/run/cni/cnid/socket"

@@ -55,10 +55,23 @@ def _converse(connection: "socket", build: str, plugin: str) -> int | None:
             posix.close(descriptor)
     try:
         connection.settimeout(None)
+        _pass_termination_on(connection)
         status = connection.recv(1)
     except OSError:
         status = b""
     return status[0] if status else _report_loss(plugin)
+
+
+def _pass_termination_on(connection: "socket") -> None:
+    """SIGTERM and SIGINT are the child's: it undoes, says so on stdout, and its status is ours."""
+    import _socket
+    import signal
+
+    def hang_up(_number: int, _frame: object) -> None:
+        connection.shutdown(_socket.SHUT_WR)
+
+    signal.signal(signal.SIGTERM, hang_up)
+    signal.signal(signal.SIGINT, hang_up)
 
 
 def _request(plugin: str) -> bytes:

@@ -64,11 +64,6 @@ class BareHost:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, target)
 
-    @property
-    def enter_network(self) -> list[str]:
-        """The words before a command that is to run in the host's network."""
-        return ["nsenter", f"--net=/proc/{self._host.pid}/ns/net"]
-
     def plugin(self, command: str, document: dict) -> dict:
         """Run a plugin there; the document it answered with."""
         environ = {
@@ -94,7 +89,7 @@ class BareHost:
 
     def ruleset(self) -> str:
         """What the machine's nft sees in the bare host's network."""
-        command = [*self.enter_network, "nft", "list", "ruleset"]
+        command = ["nsenter", f"--net=/proc/{self._host.pid}/ns/net", "nft", "list", "ruleset"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def stop(self) -> None:
@@ -146,19 +141,17 @@ def test_the_default_chain_adds_and_deletes_a_container(bare_host):
     assert "8080" not in bare_host.ruleset()
 
 
-def test_the_netfilter_library_loaded_is_the_bundled_one(suite, tmp_path, bare_host):
+def test_the_netfilter_library_loaded_is_the_bundled_one(suite, tmp_path, host, container):
     """Also where the host has one of its own, of whatever version."""
-    runtime = next(suite.glob("cni-runtime-*"))
+    (runtime,) = suite.glob("cni-runtime-*")
+    previous = {
+        "cniVersion": "1.0.0",
+        "interfaces": [{"name": "eth0", "sandbox": container.netns}],
+        "ips": [{"address": "10.22.0.2/24", "interface": 0}],
+    }
+    conf = configuration({"type": "firewall"}, previous)
     log = {"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(tmp_path / "loaded")}
-    conf = {"cniVersion": "1.1.0", "name": "bare", "type": "portmap"}
-    conf["cni.dev/valid-attachments"] = []
-    subprocess.run(
-        [*bare_host.enter_network, suite / "portmap"],
-        env={"CNI_COMMAND": "GC", "CNI_PATH": str(suite), **log},
-        input=json.dumps(conf).encode(),
-        capture_output=True,
-        check=True,
-    )
+    host.add(conf, container, **log)
     loaded = "".join(path.read_text() for path in tmp_path.glob("loaded.*"))
     found = set(re.findall(r"calling init: (\S*libnftables\S*)", loaded))
-    assert found <= {str(runtime / "libnftables.so.1")}
+    assert found == {str(runtime / "libnftables.so.1")}

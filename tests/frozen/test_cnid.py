@@ -143,6 +143,14 @@ def test_a_call_whose_caller_is_killed_is_undone(host, container, cnid, slow_cal
     assert host.ports("cni0") == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_call_that_is_terminated_is_undone_before_it_ends(host, container, slow_call, number):
+    slow_call.send_signal(number)
+    answer = host.finish(slow_call)
+    assert (answer.status, answer.code) == (1, 11), answer
+    assert container.links() == {"lo"}
+
+
 def test_a_killed_child_is_told_as_an_error(cnid, slow_call):
     (child,) = children(cnid)
     os.kill(int(child), signal.SIGKILL)
