@@ -61,11 +61,13 @@ def make_veth_pair(
     mtu: int = 0,
     mac: str = "",
     host_name: str = "",
+    master: int = 0,
 ) -> "tuple[Link, Link]":
     """The host's end, which is up, and the container's, which is not.
 
     Both get ``mtu`` (bytes; 0 is the kernel's default); ``mac`` is the container's. Without a
-    ``host_name`` the host's end gets a random one.
+    ``host_name`` the host's end gets a random one; it is a port of the link with index ``master``
+    where there is one.
 
     Raises:
         CniError: the container, or the host, has a link of that name already.
@@ -83,7 +85,7 @@ def make_veth_pair(
             _refuse_second(container, ifname, host_name)
         else:
             ignore_router_advertisements(host, name)
-            set_up(host, name)
+            set_up(host, name, master=master)
             return get_link(host, name), get_link(container, ifname)
     raise TryAgain(f"no free name for the host's end of {ifname} found in {_NAME_TRIES} tries")
 

@@ -206,9 +206,10 @@ def remove_link(namespace: "Namespace", name: str) -> bool:
     return True
 
 
-def set_up(namespace: "Namespace", name: str) -> None:
-    """Bring a link up."""
-    _change(namespace, name, "set up link", flags=_IFF_UP, mask=_IFF_UP)
+def set_up(namespace: "Namespace", name: str, *, master: int = 0) -> None:
+    """Bring a link up; with ``master`` as a port of the link of that index, in one request."""
+    attrs = [("IFLA_MASTER", master)] if master else []
+    _change(namespace, name, "set up link", flags=_IFF_UP, mask=_IFF_UP, attrs=attrs)
 
 
 def set_down(namespace: "Namespace", name: str) -> None:

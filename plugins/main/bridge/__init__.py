@@ -29,7 +29,7 @@ from plugins.main.bridge.filtering import (
     remove_rules,
 )
 from plugins.main.bridge.gateway import ensure_gateways, gateways_of, with_gateways
-from plugins.main.bridge.port import attach_port, wait_for_port
+from plugins.main.bridge.port import set_port_flags, wait_for_port
 from plugins.main.bridge.verify import check_bridge, check_port
 from plugins.main.bridge.vlan import (
     add_tagged_vlans,
@@ -60,9 +60,9 @@ def add(req: "Request", conf: Conf, undo: "Undo") -> Result:
         with _guard(conf, req.deadline):
             bridge = ensure_bridge(host, conf)
             port, link = veth.make_veth_pair(
-                host, container, req.ifname, undo, mtu=conf.mtu, mac=mac
+                host, container, req.ifname, undo, mtu=conf.mtu, mac=mac, master=bridge.index
             )
-            attach_port(host, port, bridge, conf)
+            set_port_flags(host, port, conf)
         _set_vlans(host, bridge, port, conf)
         if conf.macspoofchk:
             refuse_foreign_macs(req.attachment, port.name, link.mac, undo)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _LOCKS = "/run/cni"
 _PRUNABLE = "made by the CNI bridge plugin, removed with its last port"
+_NET_ADDR_SET = 3
 _NO_MAC = "00:00:00:00:00:00"
 
 
@@ -108,10 +109,24 @@ def _filter_vlans(host: "Namespace", name: str) -> None:
 
 
 def pin_mac(host: "Namespace", name: str) -> None:
-    """Write a link's MAC back to it, so that a bridge keeps it as ports come and go."""
+    """Write a link's MAC back to it, once, so that a bridge keeps it as ports come and go."""
+    if _has_fixed_mac(name):
+        return
     mac = get_link(host, name).mac
     if mac != _NO_MAC:  # a bridge nobody pinned, and whose last port has just left
         set_mac(host, name, mac)
+
+
+def _has_fixed_mac(name: str) -> bool:
+    """Whether somebody has set the MAC of a link of our own namespace.
+
+    The kernel then keeps it (NET_ADDR_SET, uapi/linux/netdevice.h). False where /sys does not tell.
+    """
+    try:
+        with open(f"/sys/class/net/{name}/addr_assign_type", "rb") as file:
+            return int(file.read()) == _NET_ADDR_SET
+    except (OSError, ValueError):
+        return False
 
 
 def ensure_uplink(host: "Namespace", name: str, bridge: "Link") -> "Link":

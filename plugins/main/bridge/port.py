@@ -3,7 +3,7 @@
 import time
 
 from cnilib.errors import CniError
-from cnilib.kernel.links import get_link, set_bridge_port, set_master
+from cnilib.kernel.links import get_link, set_bridge_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +17,8 @@ _PAUSES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.5, 1.0, 1.0)
 _FORWARDING = {"UP", "UNKNOWN"}
 
 
-def attach_port(host: "Namespace", port: "Link", bridge: "Link", conf: "Conf") -> None:
-    """Make the host's end a port of the bridge; a new port has neither flag set."""
-    set_master(host, port.name, bridge.index)
+def set_port_flags(host: "Namespace", port: "Link", conf: "Conf") -> None:
+    """Hairpin mode and isolation; a new port has neither."""
     if conf.hairpin_mode or conf.port_isolation:
         set_bridge_port(host, port.name, hairpin=conf.hairpin_mode, isolated=conf.port_isolation)
 
