@@ -5,6 +5,7 @@ import pytest
 from tests.e2e.conftest import fetch
 from tests.e2e.image import PAGE
 from tests.lab import packets
+from tests.lab.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -20,8 +21,9 @@ def test_a_container_has_an_address_and_a_default_route(containerd):
 def test_a_container_is_served_and_serves(containerd, outside):
     containerd.start("web", *SERVE)
     assert fetch(containerd.host, "10.4.0.2") == PAGE
-    assert " 0% packet loss" in containerd.execute("web", "ping", "-c1", "-W2", "10.4.0.1")
-    assert " 0% packet loss" in containerd.execute("web", "ping", "-c1", "-W2", packets.OUTSIDE4)
+    for address in ("10.4.0.1", packets.OUTSIDE4):
+        ping = ("ping", "-c1", "-W2", address)
+        until(lambda ping=ping: " 0% packet loss" in containerd.execute("web", *ping))
 
 
 def test_containers_reach_one_another(containerd):

@@ -3,9 +3,6 @@
 import json
 import re
 import subprocess
-import time
-
-import pytest
 
 from cnilib.cnid import SOCKET
 
@@ -15,14 +12,6 @@ STATIC = {
     "type": "static",
     "ipam": {"addresses": [{"address": "10.1.0.2/24"}]},
 }
-
-
-def until(condition):
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail("it does not come to pass")
 
 
 def listens(host):

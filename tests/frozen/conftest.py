@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.frozen.cnid import listens, until
+from tests.frozen.cnid import listens
+from tests.lab.waiting import until
 
 
 @pytest.fixture

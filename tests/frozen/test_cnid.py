@@ -9,9 +9,10 @@ import subprocess
 import pytest
 
 from cnilib.cnid import SOCKET
-from tests.frozen.cnid import STATIC, children, listens, until, was_handed_over
+from tests.frozen.cnid import STATIC, children, listens, was_handed_over
 from tests.lab.nerdctl import CHAIN, published
 from tests.lab.network import Network
+from tests.lab.waiting import until
 
 pytestmark = pytest.mark.frozen
 

@@ -12,7 +12,8 @@ import pytest
 
 from cnilib.cnid import READY, SOCKET
 from cnilib.cnid.client import _PLACES
-from tests.frozen.cnid import children, listens, until, was_handed_over
+from tests.frozen.cnid import children, listens, was_handed_over
+from tests.lab.waiting import until
 from tools.install import runtime_of
 
 pytestmark = pytest.mark.frozen

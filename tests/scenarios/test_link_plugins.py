@@ -5,13 +5,13 @@ Each runs where the kernel has its kind of link: natively, or under User Mode Li
 
 import json
 import signal
-import time
 
 import pytest
 
 from tests.lab.features import UNDER_UML, missing
 from tests.lab.host import Host
 from tests.lab.links import leases, link_of, plug_in
+from tests.lab.waiting import until
 
 CYCLES = 10 if UNDER_UML else 200
 """ADD and DEL, again and again: a Python start takes a second under User Mode Linux."""
@@ -114,14 +114,6 @@ def test_an_add_that_is_stopped_in_the_middle_is_undone(host, container, plugin,
     assert host.try_run("kill", "-0", pid).returncode != 0
     host.run("rm", "/run/slow/pid", "/run/slow/released")
     assert state(host, container) == before
-
-
-def until(condition):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail("it does not come to pass")
 
 
 @pytest.mark.ours("the reference leaves the link, and a retry fails")

@@ -3,8 +3,11 @@
 import copy
 import json
 import os
+from functools import partial
 
 import pytest
+
+from tests.lab.waiting import until
 
 REFERENCE = "/usr/lib/cni"
 
@@ -29,6 +32,13 @@ def add_link(container, name, *addresses):
         container.run("ip", "link", "set", end, "up")
     for address in addresses:
         container.run("ip", "address", "add", address, "dev", name)
+        until(partial(is_local, container, address.partition("/")[0]))
+
+
+def is_local(container, ip):
+    """An IPv6 address gets its routes some time after it was added."""
+    family = "-6" if ":" in ip else "-4"
+    return f"local {ip} " in container.run("ip", family, "route", "show", "table", "local")
 
 
 def conf(container, ips=(("10.9.0.2/24", "10.9.0.1"),), ifname="eth0", version="1.0.0", **keys):
