@@ -8,6 +8,10 @@ import os
 import sys
 from importlib import import_module
 
+from cnilib.kernel.addresses import list_addresses
+from cnilib.kernel.links import get_link
+from cnilib.kernel.netns import Namespace
+from cnilib.kernel.routes import list_routes
 from cnilib.netfilter import nft
 from plugins.launch import build_id, run_here
 from plugins.registry import DAEMONS, PLUGINS
@@ -49,3 +53,12 @@ def preload() -> None:
     if prepare:
         prepare()
     nft.load()
+    _compile_messages()
+
+
+def _compile_messages() -> None:
+    """pyroute2 compiles each class of message when it is first used: here, not in each child."""
+    with Namespace.current() as own:
+        lo = get_link(own, "lo")
+        list_addresses(own, lo.index)
+        list_routes(own, family=4)
