@@ -9,7 +9,7 @@ from cnilib.attachment import Attachment
 from cnilib.netfilter import nft, records, tables
 from cnilib.netfilter.installing import Application, Conflict, Wanted, sentence
 from cnilib.netfilter.layout import TABLE
-from cnilib.netfilter.names import attachment_key, network_key
+from cnilib.netfilter.names import KEY_LENGTH, attachment_key, network_key
 from cnilib.netfilter.records import BridgeUse, Element, Owner, Record, Records, Rule
 from cnilib.netfilter.withdrawing import withdraw as _withdraw
 
@@ -83,7 +83,7 @@ def collect(plugin: str, network: str, valid: "ValidAttachments") -> list[Record
     keep = {attachment_key(Attachment(network, *pair)) for pair in valid}
 
     def is_stray(comment: str) -> bool:
-        return comment.startswith(ours) and not comment.startswith(tuple(keep))
+        return comment.startswith(ours) and comment[:KEY_LENGTH] not in keep
 
     with records.lock():
         store = Records()

@@ -135,11 +135,12 @@ def scale(table, sides, rounds):
 
 
 def _with_present(table, side, rounds, present):
+    commands = ["ADD", "DEL"] if side.name == "reference" else ["ADD", "CHECK", "DEL"]
     for number in range(rounds + 1):
-        calls = side.do("on_paper", chain=FILTERS, number=20_000 + number, commands=["ADD", "DEL"])
+        calls = side.do("on_paper", chain=FILTERS, number=20_000 + number, commands=commands)
         if number == 0:
             continue
-        for command in ("ADD", "DEL"):
+        for command in commands:
             total = sum(c["ms"] for c in calls if c["call"].startswith(command))
             row = f"portmap + firewall {command}, {present} present"
             table.take("scale", row, "ms", side.name, total)
@@ -149,14 +150,14 @@ def _with_present(table, side, rounds, present):
             for call in side.do("collect", conf=conf, count=present):
                 row = f"{plugin['type']} GC, {present} present, all valid"
                 table.take("scale", row, "ms", side.name, call["ms"])
+                if not side.cnid:
+                    row = f"{plugin['type']} GC, {present} present"
+                    table.take("memory", row, "MiB", side.name, call["kb"] / 1024)
     if side.cnid:
         resident, own = side.resident()
-        table.take(
-            "memory", f"cnid, resident, {present} present", "MiB", side.name, resident / 1024
-        )
-        table.take(
-            "memory", f"cnid, its own (PSS), {present} present", "MiB", side.name, own / 1024
-        )
+        for what, kib in (("resident", resident), ("its own (PSS)", own)):
+            row = f"cnid, {what}, {present} present"
+            table.take("memory", row, "MiB", side.name, kib / 1024)
 
 
 def full_range(table, sides, rounds):

@@ -17,16 +17,15 @@ def ratio(figures, side, to=REFERENCE):
 
 def show(table):
     """A table on stdout: medians with half the quartile distance, and ratios to the reference."""
-    case = None
-    for figures in table:
-        if figures.case != case:
-            case = figures.case
-            print(f"\n{case} ({figures.unit})")
-            heads = (*SIDES, "ours/ref", "cnid/ref")
-            print(" " * 48, *(head.rjust(15) for head in heads))
-        cells = [_cell(figures, side).rjust(15) for side in SIDES]
-        cells += [_times(ratio(figures, side)).rjust(15) for side in (OURS, WARM)]
-        print(figures.row[:48].ljust(48), *cells)
+    for case in dict.fromkeys(figures.case for figures in table):
+        rows = [figures for figures in table if figures.case == case]
+        heads = (*SIDES, "ours/ref", "cnid/ref")
+        print(f"\n{case} ({rows[0].unit})")
+        print(" " * 48, *(head.rjust(15) for head in heads))
+        for figures in rows:
+            cells = [_cell(figures, side).rjust(15) for side in SIDES]
+            cells += [_times(ratio(figures, side)).rjust(15) for side in (OURS, WARM)]
+            print(figures.row[:48].ljust(48), *cells)
 
 
 def _cell(figures, side):
