@@ -39,7 +39,7 @@ test: build
 	@tools/packages.sh test
 	@tools/tests.sh $(CURDIR)/$(BUILT) tests $(PYTEST_FLAGS)
 	$(say) 'the scenarios once more, each call handed over to cnid'
-	@CNI_BIN=$(CURDIR)/$(BUILT) $(VENV)/bin/python -m pytest tests/scenarios --with-cnid \
+	@CNI_BIN=$(CURDIR)/$(BUILT) tools/pytest.sh cnid tests/scenarios --with-cnid \
 		--not-needing "$$($(VENV)/bin/python -m tests.lab.features)" $(PYTEST_FLAGS)
 
 test-reference: $(VENV)/.ready

@@ -15,23 +15,22 @@ say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 lacking=$("$python" -m tests.lab.features)
 if [ -z "$lacking" ]; then
     say "all tests run here: $here has every feature that one needs"
-    exec "$python" -m pytest "$tests" "$@"
+    exec tools/pytest.sh here "$tests" "$@"
 fi
 if ! command -v linux.uml >/dev/null; then
     say "here: all tests but those that need $lacking; $here lacks it, and"
     say "there is no User Mode Linux to run them under"
-    exec "$python" -m pytest "$tests" "$@"
+    exec tools/pytest.sh here "$tests" "$@"
 fi
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 say "under User Mode Linux, with the output below: the tests that need $lacking, which $here lacks"
-UML_TIMEOUT=3000 tools/uml.sh "$python" -m pytest -p no:cacheprovider --needing "$lacking" "$tests" \
-    >"$output" 2>&1 &
+UML_TIMEOUT=3000 tools/uml.sh tools/pytest.sh uml --needing "$lacking" "$tests" >"$output" 2>&1 &
 under_uml=$!
 say "here: all other tests"
 status=0
-"$python" -m pytest --not-needing "$lacking" "$tests" "$@" || status=$?
+tools/pytest.sh here --not-needing "$lacking" "$tests" "$@" || status=$?
 say "under User Mode Linux: the tests that need $lacking"
 other=0
 wait "$under_uml" || other=$?

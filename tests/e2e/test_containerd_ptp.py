@@ -5,6 +5,7 @@ import pytest
 from tests.e2e.conftest import fetch, wait
 from tests.e2e.image import PAGE
 from tests.lab import packets
+from tests.lab.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -35,7 +36,8 @@ def test_containers_reach_one_another_and_the_world(containerd, outside):
     containerd.start("web", *SERVE)
     containerd.start("client", "sleep", "600")
     assert PAGE in containerd.execute("client", "wget", "-qO-", "http://10.64.1.2/")
-    assert " 0% packet loss" in containerd.execute("web", "ping", "-c1", "-W2", packets.OUTSIDE4)
+    ping = ("ping", "-c1", "-W2", packets.OUTSIDE4)
+    until(lambda: " 0% packet loss" in containerd.execute("web", *ping))
     assert fetch(containerd.host, "10.64.1.2") == PAGE
     assert fetch(outside, "10.64.1.2") == PAGE
 

@@ -47,6 +47,12 @@ class Answer(NamedTuple):
         return [ip["address"].split("/")[0] for ip in self.json["ips"]]
 
 
+def _pings(place, address):
+    """Whether one of two packets is answered: the first may come before a link's queue is there."""
+    ping = ("ping", "-c1", "-W1", "-n", address)
+    return any(place.try_run(*ping).returncode == 0 for _ in range(2))
+
+
 class Container:
     """A network namespace of a host, and the id a runtime would give it."""
 
@@ -80,7 +86,7 @@ class Container:
         return {link["ifname"] for link in self.show("link")}
 
     def pings(self, address):
-        return self.try_run("ping", "-c1", "-W1", "-n", address).returncode == 0
+        return _pings(self, address)
 
     def vanish(self):
         """The namespace goes, as when a container's last process was killed."""
@@ -153,6 +159,9 @@ class Host:
 
     def links(self):
         return {link["ifname"] for link in self.show("link")}
+
+    def pings(self, address):
+        return _pings(self, address)
 
     def ports(self, bridge):
         return [link["ifname"] for link in self.show("link", "show", "master", bridge)]

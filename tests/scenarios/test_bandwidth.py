@@ -224,7 +224,7 @@ def test_traffic_runs_at_the_rate_in_each_direction(pair, version):
 
 def test_a_burst_passes_at_once_and_no_more(pair):
     pair.add(ingressRate=8000, ingressBurst=400_000)
-    pair.host.run("ping", "-c1", "-W2", "-n", pair.inside4)
+    pair.host.run("ping", "-c2", "-W2", "-n", pair.inside4)
 
     def received():
         path = f"/sys/class/net/{pair.ifname}/statistics/rx_bytes"

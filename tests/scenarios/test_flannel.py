@@ -450,7 +450,7 @@ def test_the_mtu_fits_into_the_tunnel(nodes):
     (link,) = first.show("link", "show", "eth0")
     assert link["mtu"] == MTU
     for address, headers in (("10.244.2.2", 28), ("fd44:0:0:2::2", 48)):
-        largest = ("ping", "-c1", "-W2", "-n", "-M", "do", "-s", str(MTU - headers), address)
+        largest = ("ping", "-c2", "-W2", "-n", "-M", "do", "-s", str(MTU - headers), address)
         assert first.try_run(*largest).returncode == 0
 
 

@@ -481,7 +481,7 @@ def test_networks_with_the_same_addresses_are_reached_each_in_its_vrf(host):
         chain.add(inside, ifname=f"net{number}")
     for number, name in ((1, "blue"), (2, "red")):
         for far in ("198.51.100.{}", "2001:db8:51::{}"):
-            words = ("ping", "-c1", "-W2", "-n", "-I", name)
+            words = ("ping", "-c2", "-W2", "-n", "-I", name)
             assert inside.try_run(*words, far.format(number)).returncode == 0
             assert inside.try_run(*words, far.format(3 - number)).returncode != 0
     for number, chain in enumerate(chains):
