@@ -278,7 +278,7 @@ def test_a_failed_add_leaves_nothing(pair):
 @pytest.mark.parametrize("keys", [BOTH, BOTH | {"shapedSubnets": ["10.0.0.0/8", "fd00::/8"]}])
 def test_whichever_request_to_the_kernel_fails_nothing_is_left(pair, keys):
     host, conf = pair.host, json.dumps(pair.conf(**keys))
-    environ = host.environ("ADD", pair.container)
+    environ = host.environ("ADD", pair.container, CNI_PLUGIN_CNID="off")  # the fault is in here
     for number in range(1, 100):
         fault = f"inject=sendto:error=ENOBUFS:when={number}"
         words = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", fault)
