@@ -171,8 +171,11 @@ class Ctr:
         assert self._running.pop(name).wait(timeout=60) is not None
 
     def end(self):
+        """Also of what was made and never started, where a plugin refused."""
         for name in list(self._running):
             self.stop(name)
+        for name in self.run("task", "list", "--quiet").split():
+            self.run("task", "delete", "--force", name)
 
 
 class Podman:
