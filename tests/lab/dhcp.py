@@ -10,10 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.lab.waiting import until
 
 ROOT = Path(__file__).parents[2]
 _SMALL = 1 << 20  # bytes; the reference's executables are larger
@@ -23,15 +24,6 @@ QUICK = ("-timeout", "1s", "-resendmax", "2s")
 GIVES_UP = ("-resendtimeout", "6s")  # newer than Debian's release of the reference
 
 needs_dnsmasq = pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq is not installed")
-
-
-def wait_for(condition, seconds=30.0):
-    """What ``condition`` gives, once it is true; fails the test otherwise."""
-    give_up = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < give_up, f"never came true: {condition}"
-        time.sleep(0.05)
-    return found
 
 
 class Lan:
@@ -77,7 +69,7 @@ class Lan:
         binary = f"{self.host.binaries}/dhcp"
         gives_up = () if os.path.getsize(binary) > _SMALL else GIVES_UP
         self.daemon = self.start(binary, "daemon", *QUICK, *gives_up, *flags)
-        wait_for(lambda: self.daemon.poll() is not None or self._listens(socket))
+        until(lambda: self.daemon.poll() is not None or self._listens(socket))
         assert self.daemon.poll() is None, self.daemon.log.read_text()
         return self.daemon
 
@@ -109,7 +101,7 @@ class Lan:
         self.script(**orders)
         words = (sys.executable, "-m", "tests.lab.dhcp_server", "srv0", str(self.directory))
         server = self.start(*words, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)})
-        wait_for(lambda: "ready" in server.log.read_text())
+        until(lambda: "ready" in server.log.read_text())
         return server
 
     def received(self, kind=None):
@@ -130,7 +122,7 @@ class Lan:
         self.script(**orders)
         words = (sys.executable, "-m", "tests.lab.dhcp6_server", "srv0", str(self.directory))
         server = self.start(*words, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)})
-        wait_for(lambda: "ready" in server.log.read_text())
+        until(lambda: "ready" in server.log.read_text())
         return server
 
     def start_dnsmasq(
@@ -150,7 +142,7 @@ class Lan:
         words += ["--pid-file=", f"--dhcp-leasefile={self.directory}/leases"]
         words += [f"--dhcp-range={pool},10m", "--user=root"]
         server = self.start(*words, *more)
-        wait_for(lambda: "DHCP, " in server.log.read_text() or server.poll() is not None)
+        until(lambda: "DHCP, " in server.log.read_text() or server.poll() is not None)
         assert server.poll() is None, server.log.read_text()
         return server
 

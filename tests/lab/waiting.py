@@ -2,15 +2,11 @@
 
 import time
 
-import pytest
 
-_TRIES, _PAUSE = 600, 0.05
-
-
-def until(condition):
-    """Wait until ``condition()`` holds; half a minute, and then it fails."""
-    for _ in range(_TRIES):
-        if condition():
-            return
-        time.sleep(_PAUSE)
-    pytest.fail("it does not come to pass")
+def until(condition, seconds=30.0):
+    """What ``condition()`` gives, once it is true; fails the test otherwise."""
+    give_up = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < give_up, f"never came true: {condition}"
+        time.sleep(0.05)
+    return found

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.lab.dhcp import SERVER4, SOCKET, needs_dnsmasq, wait_for
+from tests.lab.dhcp import SERVER4, SOCKET, needs_dnsmasq
+from tests.lab.waiting import until
 
 pytestmark = needs_dnsmasq
 
@@ -67,7 +68,7 @@ def test_del_gives_the_address_back(lan):
     lan.add()
     assert [address for address, *_ in lan.leases()] == ["10.97.0.100"]
     lan.delete(CNI_NETNS="")
-    wait_for(lambda: lan.leases() == [])
+    until(lambda: lan.leases() == [])
     lan.delete()
 
 
@@ -217,7 +218,7 @@ def test_a_lease_without_subnet_mask_is_given_back(lan):
     lan.start_server(options={"1": ""})
     answer = lan.host.refused(lan.conf(), lan.container)
     assert "subnet mask" in answer.msg.lower()
-    wait_for(lambda: lan.seen("RELEASE"))
+    until(lambda: lan.seen("RELEASE"))
 
 
 # the life of a lease
@@ -226,7 +227,7 @@ def test_a_lease_without_subnet_mask_is_given_back(lan):
 def test_a_lease_is_renewed_at_t1(lan):
     lan.start_server(lease=60, t1=1, t2=40)
     lan.add()
-    wait_for(lambda: len(lan.renewals()) >= 2)
+    until(lambda: len(lan.renewals()) >= 2)
     assert {row["ciaddr"] for row in lan.renewals()} == {FIRST}
     assert len(lan.seen("DISCOVER")) == 1
     (client_id,) = {row["options"]["61"] for row in lan.seen()}
@@ -237,9 +238,9 @@ def test_a_lease_is_renewed_at_t1(lan):
 def test_renewal_and_release_go_from_the_address_to_the_server(lan):
     lan.start_server(lease=60, t1=1, t2=40)
     lan.add()
-    wait_for(lan.renewals)
+    until(lan.renewals)
     lan.delete()
-    wait_for(lambda: lan.seen("RELEASE"))
+    until(lambda: lan.seen("RELEASE"))
     (srv0,) = lan.host.show("link", "show", "dev", "srv0")
     for row in (lan.renewals()[0], lan.seen("RELEASE")[0]):
         assert (row["source"], row["target"]) == (FIRST, SERVER4)
@@ -252,7 +253,7 @@ def test_dnsmasq_renews_for_the_configured_address(lan):
     server = lan.start_dnsmasq(RENEWS_SOON)
     lan.add()
     lan.use_address("10.97.0.100/16")
-    wait_for(lambda: server.log.read_text().count("DHCPACK(srv0) 10.97.0.100") >= 3)
+    until(lambda: server.log.read_text().count("DHCPACK(srv0) 10.97.0.100") >= 3)
     assert "DHCPDISCOVER" not in server.log.read_text().partition("DHCPACK")[2]
 
 
@@ -261,10 +262,10 @@ def test_a_lease_is_rebound_by_another_server(lan):
     lan.start_server(lease=60, t1=1, t2=2)
     lan.add()
     lan.script(mode="silent")
-    wait_for(lambda: [row for row in lan.renewals() if row["target"] == "255.255.255.255"])
+    until(lambda: [row for row in lan.renewals() if row["target"] == "255.255.255.255"])
     lan.script(lease=3600)
     unanswered = len(lan.received())
-    wait_for(lambda: len(lan.received()) > unanswered)
+    until(lambda: len(lan.received()) > unanswered)
     assert len(lan.seen("DISCOVER")) == 1
     assert lan.check().ok
 
@@ -275,9 +276,9 @@ def test_a_server_that_comes_back_goes_on_renewing(lan):
     lan.add()
     lan.use_address("10.97.0.100/16")
     lan.end(server)
-    wait_for(lambda: "no server answered the attempt to rebind it" in lan.log())
+    until(lambda: "no server answered the attempt to rebind it" in lan.log())
     server = lan.start_dnsmasq(RENEWS_SOON)
-    wait_for(lambda: "DHCPACK(srv0) 10.97.0.100" in server.log.read_text())
+    until(lambda: "DHCPACK(srv0) 10.97.0.100" in server.log.read_text())
     assert "DHCPDISCOVER" not in server.log.read_text()
     assert lan.container.pings(SERVER4)
 
@@ -290,8 +291,8 @@ def test_a_refused_address_is_replaced_on_the_link(lan):
     lan.container.run("ip", "route", "add", "10.8.0.0/16", "via", SERVER4, "metric", "7")
     lan.end(server)
     lan.start_dnsmasq(RENEWS_SOON, pool="10.97.0.150,10.97.0.151,255.255.0.0")
-    wait_for(lambda: lan.container.addresses() == ["10.97.0.150/16"])
-    wait_for(lambda: len(lan.container.show("route")) == 3)
+    until(lambda: lan.container.addresses() == ["10.97.0.150/16"])
+    until(lambda: len(lan.container.show("route")) == 3)
     assert lan.container.pings(SERVER4)
     assert lan.add()["ips"][0]["address"] == "10.97.0.150/16"
 
@@ -301,7 +302,7 @@ def test_an_expired_lease_takes_the_link_down(lan):
     lan.add()
     lan.use_address(f"{FIRST}/16")
     lan.script(mode="silent")
-    wait_for(lambda: "UP" not in link_of(lan)["flags"], 60)
+    until(lambda: "UP" not in link_of(lan)["flags"], 60)
 
 
 @pytest.mark.ours("the reference leaves the address on the link; its CHECK blocks")
@@ -310,8 +311,8 @@ def test_an_expired_lease_takes_its_address_away_and_fails_check(lan):
     lan.add()
     lan.use_address(f"{FIRST}/16")
     lan.script(mode="silent")
-    wait_for(lambda: lan.container.addresses() == [])
-    wait_for(lambda: lan.lease_files() == set())
+    until(lambda: lan.container.addresses() == [])
+    until(lambda: lan.lease_files() == set())
     answer = lan.check()
     assert not answer.ok
     assert "expired" in answer.msg
@@ -339,7 +340,7 @@ def test_a_server_that_refuses_everything_is_an_error(lan):
 def test_an_add_that_is_killed_is_given_up(lan):
     lan.start_server(mode="silent")
     process = lan.host.start("ADD", lan.conf(), lan.container)
-    wait_for(lambda: lan.seen("DISCOVER"))
+    until(lambda: lan.seen("DISCOVER"))
     process.kill()
     process.communicate()
     lan.script()
@@ -373,7 +374,7 @@ def test_the_lease_of_a_dead_container_is_dropped(lan):
     lan.add()
     assert len(lan.lease_files()) == 1
     lan.container.vanish()
-    wait_for(lambda: lan.lease_files() == set())
+    until(lambda: lan.lease_files() == set())
 
 
 @pytest.mark.ours("the reference has no GC")
@@ -385,7 +386,7 @@ def test_gc_releases_what_is_not_valid(lan):
     valid = [{"containerID": lan.container.id, "ifname": "eth0"}]
     answer = lan.host.cni("GC", lan.conf("1.1.0") | {"cni.dev/valid-attachments": valid})
     assert answer.ok, answer
-    wait_for(lambda: len(lan.seen("RELEASE")) == 1)
+    until(lambda: len(lan.seen("RELEASE")) == 1)
     released = bytes.fromhex(lan.seen("RELEASE")[0]["options"]["61"])
     assert released == b"\0other/lan/eth0"
     assert lan.check().ok

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.lab.dhcp import SERVER4, needs_dnsmasq, wait_for
+from tests.lab.dhcp import SERVER4, needs_dnsmasq
+from tests.lab.waiting import until
 
 pytestmark = [needs_dnsmasq, pytest.mark.ours("the reference knows no DHCPv6")]
 
@@ -43,7 +44,7 @@ def test_packets_reach_the_address(dual):
     result = dual.add(ONLY6)
     address = result["ips"][0]["address"]
     dual.container.run("ip", "address", "add", address, "dev", "eth0", "nodad")
-    wait_for(lambda: dual.host.try_run("ping", "-c1", "-W1", address[:-4]).returncode == 0)
+    until(lambda: dual.host.try_run("ping", "-c1", "-W1", address[:-4]).returncode == 0)
 
 
 def test_ipv6_is_switched_on_for_the_link(dual):
@@ -55,7 +56,7 @@ def test_ipv6_is_switched_on_for_the_link(dual):
 def test_the_same_container_gets_the_same_address_again(dual):
     first = dual.add(ONLY6)
     dual.delete(ONLY6)
-    wait_for(lambda: dual.leases() == [])
+    until(lambda: dual.leases() == [])
     assert dual.add(ONLY6) == first
 
 
@@ -63,21 +64,21 @@ def test_del_releases_both(dual):
     dual.add(dual.conf(ipv6=True))
     assert len(dual.leases()) == 2
     dual.delete(dual.conf(ipv6=True))
-    wait_for(lambda: dual.leases() == [])
+    until(lambda: dual.leases() == [])
 
 
 def test_one_missing_family_is_an_error_that_leaves_nothing(lan):
     lan.start_dnsmasq()
     answer = lan.host.refused(lan.conf(ipv6=True), lan.container)
     assert "DHCPv6" in answer.msg
-    wait_for(lambda: lan.leases() == [])
+    until(lambda: lan.leases() == [])
     assert lan.lease_files() == set()
 
 
 def test_a_lease_is_renewed(lan):
     lan.start_server6(t1=1, t2=30, lease=60)
     assert lan.add(ONLY6)["ips"] == [{"address": "fd97::77/128"}]
-    wait_for(lambda: len(lan.seen("RENEW")) >= 2)
+    until(lambda: len(lan.seen("RENEW")) >= 2)
     assert lan.seen("REBIND") == []
     assert {row["options"]["2"] for row in lan.seen("RENEW")} == {"0003000102970000000a"}
 
@@ -90,11 +91,11 @@ def test_a_lease_is_rebound_without_its_server(lan):
     lan.start_server6(t1=1, t2=2, lease=60)
     lan.add(ONLY6)
     lan.script(mode="silent")
-    wait_for(lambda: lan.seen("REBIND"))
+    until(lambda: lan.seen("REBIND"))
     assert "2" not in lan.seen("REBIND")[0]["options"]
     lan.script()
     unanswered = len(lan.received("REBIND"))
-    wait_for(lambda: len(lan.received("REBIND")) > unanswered)
+    until(lambda: len(lan.received("REBIND")) > unanswered)
     assert len(lan.seen("SOLICIT")) == 1
     assert lan.check(ONLY6).ok
 
@@ -104,9 +105,9 @@ def test_a_refused_lease_is_replaced(lan):
     lan.add(ONLY6)
     lan.container.run("ip", "address", "add", "fd97::77/128", "dev", "eth0", "nodad")
     lan.script(mode="refuse")
-    wait_for(lambda: len(lan.seen("SOLICIT")) >= 2)
+    until(lambda: len(lan.seen("SOLICIT")) >= 2)
     lan.script()
-    wait_for(lambda: lan.container.addresses() == ["fd97::77/128"])
+    until(lambda: lan.container.addresses() == ["fd97::77/128"])
     assert lan.check(ONLY6).ok
 
 
@@ -115,7 +116,7 @@ def test_an_expired_address_leaves_the_link(lan):
     lan.add(ONLY6)
     lan.container.run("ip", "address", "add", "fd97::77/128", "dev", "eth0", "nodad")
     lan.script(mode="silent")
-    wait_for(lambda: lan.container.addresses() == [])
+    until(lambda: lan.container.addresses() == [])
     assert not lan.check(ONLY6).ok
 
 
@@ -125,6 +126,6 @@ def test_an_expired_family_leaves_the_other_alone(lan):
     lan.add(lan.conf(ipv6=True))
     lan.use_address("10.97.0.100/16")
     lan.script(mode="silent")
-    wait_for(lambda: not lan.check(ONLY6).ok)
+    until(lambda: not lan.check(ONLY6).ok)
     assert lan.check().ok
     assert lan.container.pings(SERVER4)

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import ROOT
-from tests.lab.dhcp import SOCKET, needs_dnsmasq, wait_for
+from tests.lab.dhcp import SOCKET, needs_dnsmasq
 from tests.lab.network import Network
+from tests.lab.waiting import until
 
 REFERENCE = "/usr/lib/cni/dhcp"
 LEASE = {"lease": 600, "t1": 2, "t2": 300}
@@ -19,7 +20,7 @@ LEASE = {"lease": 600, "t1": 2, "t2": 300}
 
 def renews_again(lan):
     before = len(lan.renewals())
-    wait_for(lambda: len(lan.renewals()) > before)
+    until(lambda: len(lan.renewals()) > before)
 
 
 # restarts
@@ -38,7 +39,7 @@ def test_leases_survive_the_daemon(idle, number):
     assert idle.add() == first
     assert len(idle.seen("DISCOVER")) == 1
     idle.delete()
-    wait_for(lambda: idle.seen("RELEASE"))
+    until(lambda: idle.seen("RELEASE"))
 
 
 @pytest.mark.ours("the reference forgets its leases (plugins#235)")
@@ -61,7 +62,7 @@ def test_a_lease_outlives_a_mac_that_a_later_plugin_set(idle):
     mac = "02:00:00:00:00:07"
     idle.container.run("ip", "link", "set", "eth0", "address", mac)
     (file,) = idle.lease_files()
-    wait_for(lambda: mac in idle.host.read(f"{SOCKET}.leases/{file}"))
+    until(lambda: mac in idle.host.read(f"{SOCKET}.leases/{file}"))
     idle.stop_daemon()
     idle.start_daemon()
     assert idle.check().ok
@@ -102,7 +103,7 @@ def test_a_del_without_daemon_is_made_up_for(idle):
     assert SOCKET in answer.stderr
     assert idle.seen("RELEASE") == []
     idle.start_daemon()
-    wait_for(lambda: idle.seen("RELEASE"))
+    until(lambda: idle.seen("RELEASE"))
     assert idle.lease_files() == set()
 
 
@@ -167,7 +168,7 @@ def test_a_socket_can_be_passed(idle):
     )
     words = (sys.executable, "-I", "-S", "-c", code, f"{idle.host.binaries}/dhcp", "daemon")
     idle.daemon = idle.start(*words)
-    wait_for(lambda: idle.host.try_run("test", "-S", "/run/passed.sock").returncode == 0)
+    until(lambda: idle.host.try_run("test", "-S", "/run/passed.sock").returncode == 0)
     idle.start_server()
     assert idle.add(idle.conf(daemonSocketPath="/run/passed.sock"))["ips"]
     assert idle.host.try_run("test", "-e", SOCKET).returncode == 1
@@ -186,7 +187,7 @@ def test_more_than_one_passed_socket_is_refused(idle):
 def test_sockets_passed_to_somebody_else_are_not_taken(idle):
     env = {"PATH": os.environ["PATH"], "LISTEN_PID": "1", "LISTEN_FDS": "1"}
     idle.daemon = idle.start(f"{idle.host.binaries}/dhcp", "daemon", env=env)
-    wait_for(lambda: idle.host.try_run("test", "-S", SOCKET).returncode == 0)
+    until(lambda: idle.host.try_run("test", "-S", SOCKET).returncode == 0)
 
 
 @pytest.mark.parametrize("flags", [["-bogus"], ["-timeout", "soon"], ["-timeout"]], ids=str)
@@ -248,7 +249,7 @@ def test_a_plugin_of_the_reference_is_told_whose_daemon_it_is(lan):
 @pytest.mark.skipif(not os.path.exists(REFERENCE), reason="the reference is not installed")
 def test_a_daemon_of_the_reference_is_recognised(idle):
     idle.daemon = idle.start(REFERENCE, "daemon")
-    wait_for(lambda: idle.host.try_run("test", "-S", SOCKET).returncode == 0)
+    until(lambda: idle.host.try_run("test", "-S", SOCKET).returncode == 0)
     answer = idle.host.refused(idle.conf(), idle.container)
     assert "no dhcp daemon of this suite" in answer.msg
 
@@ -288,7 +289,7 @@ def test_a_thousand_leases_in_one_daemon(idle, tmp_path):
     assert all_of("CHECK") == [{}] * 1000
     assert len(idle.seen("DISCOVER")) == asked
     assert all_of("DEL") == [{}] * 1000
-    wait_for(lambda: len(idle.seen("RELEASE")) == 1000)
+    until(lambda: len(idle.seen("RELEASE")) == 1000)
     assert len({row["options"]["61"] for row in idle.seen("RELEASE")}) == 1000
 
 
@@ -313,10 +314,10 @@ def test_a_bridge_with_a_dhcp_server_on_it(idle):
     assert container.addresses() == ["10.98.0.50/24"]
     assert container.pings("10.98.0.1")
     assert network.check(container).ok
-    wait_for(lambda: server.log.read_text().count("DHCPACK") >= 2)  # renewed over the bridge
+    until(lambda: server.log.read_text().count("DHCPACK") >= 2)  # renewed over the bridge
     assert container.pings("10.98.0.1")
     network.delete(container)
-    wait_for(lambda: idle.leases() == [])
+    until(lambda: idle.leases() == [])
 
 
 @pytest.fixture
@@ -351,10 +352,10 @@ def test_a_macvlan_on_a_lan_with_a_dhcp_server(segment):
     assert first == "10.99.0.50/24"
     assert second.startswith("fd99::5")
     assert container.pings("10.99.0.1")
-    wait_for(lambda: container.pings("fd99::1"))  # the router's advertisement tells the way
+    until(lambda: container.pings("fd99::1"))  # the router's advertisement tells the way
     assert network.check(container).ok
     network.delete(container)
-    wait_for(lambda: segment.leases() == [])
+    until(lambda: segment.leases() == [])
 
 
 @needs_dnsmasq
@@ -371,7 +372,7 @@ def test_two_ipvlans_of_one_mac_with_a_server_that_broadcasts(segment):
     assert all(container.pings("10.99.0.1") for container in containers)
     for container in containers:
         network.delete(container)
-    wait_for(lambda: segment.leases() == [])
+    until(lambda: segment.leases() == [])
 
 
 def test_the_source_runs_the_daemon_too(idle):
