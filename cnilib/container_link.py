@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cnilib.attachment import ValidAttachments
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.request import Request
     from cnilib.types.config import NetConf
     from cnilib.undo import ErrorList, Undo

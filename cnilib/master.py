@@ -15,7 +15,7 @@ from cnilib.types.config import NetConf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.request import Request
 
 _SHARES_MASTER = {"macvlan", "ipvlan"}

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.netns import Namespace
     from cnilib.types.addresses import IPAddress, IPInterface
 

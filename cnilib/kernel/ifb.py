@@ -3,12 +3,13 @@
 import errno
 
 from cnilib.errors import KernelError
-from cnilib.kernel.linkmessage import link_message
+from cnilib.kernel.link_messages import link_message
 from cnilib.kernel.links import add_link, get_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Attributes, Link
+    from cnilib.kernel.link_messages import Link
+    from cnilib.kernel.links import Attributes
     from cnilib.kernel.netns import Namespace
 
 _RTM_NEWLINK = 16  # linux/rtnetlink.h

@@ -5,10 +5,16 @@ Constants: linux/if.h, linux/if_link.h, linux/rtnetlink.h.
 
 import errno
 import os
-from typing import NamedTuple
 
 from cnilib.errors import CniError, KernelError
-from cnilib.kernel.linkmessage import KINDS, link_message
+from cnilib.kernel.link_messages import (
+    IFF_ALLMULTI,
+    IFF_PROMISC,
+    IFF_UP,
+    Link,
+    link_message,
+    read_link,
+)
 from cnilib.kernel.modules import lacking
 from cnilib.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL
 
@@ -22,46 +28,10 @@ if TYPE_CHECKING:
     Attributes = list[Attribute]
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
-_IFF_UP, _IFF_PROMISC, _IFF_ALLMULTI = 0x1, 0x100, 0x200
 _SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS
 _NO_SUCH_NAME = {errno.ENODEV, errno.ERANGE, errno.EINVAL}  # too long for this kernel, or empty
 
 _LONGEST_NAME = 15  # IFNAMSIZ - 1; longer ones can only be altnames
-
-
-class Link(NamedTuple):
-    """What the kernel says about a link.
-
-    ``master`` and ``peer_index`` (of a veth's other end, or of the link this one is a child of)
-    are interface indexes, 0 when there is none; ``peer_netnsid`` is None when that one is in the
-    same namespace. ``hairpin`` and ``isolated`` belong to a bridge port, ``vlan_filtering`` to a
-    bridge; ``info`` has the attributes of the link's kind (IFLA_INFO_DATA) by their names.
-    """
-
-    index: int  # type: ignore[assignment] # shadows tuple.index, which nobody calls
-    name: str
-    kind: str
-    mac: str
-    mtu: int
-    flags: int
-    operstate: str
-    carrier: bool
-    master: int
-    peer_index: int
-    peer_netnsid: int | None
-    txqlen: int
-    promisc: bool
-    allmulti: bool
-    alias: str
-    hairpin: bool
-    isolated: bool
-    vlan_filtering: bool
-    info: "dict[str, Any]"
-
-    @property
-    def up(self) -> bool:
-        """Administratively up."""
-        return bool(self.flags & _IFF_UP)
 
 
 def find_link(namespace: "Namespace", name: str) -> Link | None:
@@ -84,7 +54,7 @@ def get_link(namespace: "Namespace", name: str) -> Link:
     attribute = "IFLA_IFNAME" if short else "IFLA_ALT_IFNAME"
     request = link_message(attrs=[(attribute, name), ("IFLA_EXT_MASK", _SKIP_STATS)])
     thing = _thing(namespace, name)
-    return _link(namespace.netlink.get(request, _RTM_GETLINK, "find link", thing))
+    return read_link(namespace.netlink.get(request, _RTM_GETLINK, "find link", thing))
 
 
 def find_link_by_index(namespace: "Namespace", index: int) -> Link | None:
@@ -92,7 +62,7 @@ def find_link_by_index(namespace: "Namespace", index: int) -> Link | None:
     request = link_message(index=index, attrs=[("IFLA_EXT_MASK", _SKIP_STATS)])
     thing = _thing(namespace, f"with index {index}")
     try:
-        return _link(namespace.netlink.get(request, _RTM_GETLINK, "find link", thing))
+        return read_link(namespace.netlink.get(request, _RTM_GETLINK, "find link", thing))
     except KernelError as error:
         if error.errno == errno.ENODEV:
             return None
@@ -112,7 +82,7 @@ def list_links(
     messages = namespace.netlink.dump(request, _RTM_GETLINK, "list links", f"of {namespace.path}")
     return [
         link
-        for link in map(_link, messages)
+        for link in map(read_link, messages)
         if master in {None, link.master} and kind in {None, link.kind}
     ]
 
@@ -209,24 +179,24 @@ def remove_link(namespace: "Namespace", name: str) -> bool:
 def set_up(namespace: "Namespace", name: str, *, master: int = 0) -> None:
     """Bring a link up; with ``master`` as a port of the link of that index, in one request."""
     attrs = [("IFLA_MASTER", master)] if master else []
-    _change(namespace, name, "set up link", flags=_IFF_UP, mask=_IFF_UP, attrs=attrs)
+    _change(namespace, name, "set up link", flags=IFF_UP, mask=IFF_UP, attrs=attrs)
 
 
 def set_down(namespace: "Namespace", name: str) -> None:
     """Take a link down."""
-    _change(namespace, name, "set down link", mask=_IFF_UP)
+    _change(namespace, name, "set down link", mask=IFF_UP)
 
 
 def set_promisc(namespace: "Namespace", name: str, *, on: bool) -> None:
     """Switch promiscuous mode."""
-    flags = _IFF_PROMISC if on else 0
-    _change(namespace, name, "set promiscuous mode of", flags=flags, mask=_IFF_PROMISC)
+    flags = IFF_PROMISC if on else 0
+    _change(namespace, name, "set promiscuous mode of", flags=flags, mask=IFF_PROMISC)
 
 
 def set_allmulti(namespace: "Namespace", name: str, *, on: bool) -> None:
     """Switch all-multicast mode."""
-    flags = _IFF_ALLMULTI if on else 0
-    _change(namespace, name, "set all-multicast mode of", flags=flags, mask=_IFF_ALLMULTI)
+    flags = IFF_ALLMULTI if on else 0
+    _change(namespace, name, "set all-multicast mode of", flags=flags, mask=IFF_ALLMULTI)
 
 
 def set_mac(namespace: "Namespace", name: str, mac: str) -> None:
@@ -299,42 +269,6 @@ def _change(
 ) -> None:
     request = link_message(flags=flags, mask=mask, attrs=[("IFLA_IFNAME", name), *(attrs or [])])
     namespace.netlink.act(request, _RTM_NEWLINK, 0, act, _thing(namespace, name))
-
-
-def _link(message: "Any") -> Link:
-    attrs = dict(message["attrs"])
-    info = dict(attrs["IFLA_LINKINFO"]["attrs"]) if "IFLA_LINKINFO" in attrs else {}
-    port = (
-        _nested(info, "IFLA_INFO_SLAVE_DATA")
-        if info.get("IFLA_INFO_SLAVE_KIND") == "bridge"
-        else {}
-    )
-    data = _nested(info, "IFLA_INFO_DATA") if info.get("IFLA_INFO_KIND") in KINDS else {}
-    return Link(
-        index=message["index"],
-        name=attrs.get("IFLA_IFNAME", ""),
-        kind=info.get("IFLA_INFO_KIND", ""),
-        mac=attrs.get("IFLA_ADDRESS", ""),
-        mtu=attrs.get("IFLA_MTU", 0),
-        flags=message["flags"],
-        operstate=attrs.get("IFLA_OPERSTATE", "UNKNOWN"),
-        carrier=bool(attrs.get("IFLA_CARRIER")),
-        master=attrs.get("IFLA_MASTER", 0),
-        peer_index=attrs.get("IFLA_LINK", 0) or 0,
-        peer_netnsid=attrs.get("IFLA_LINK_NETNSID"),
-        txqlen=attrs.get("IFLA_TXQLEN", 0),
-        promisc=bool(message["flags"] & _IFF_PROMISC),
-        allmulti=bool(message["flags"] & _IFF_ALLMULTI),
-        alias=attrs.get("IFLA_IFALIAS", ""),
-        hairpin=bool(port.get("IFLA_BRPORT_MODE")),
-        isolated=bool(port.get("IFLA_BRPORT_ISOLATED")),
-        vlan_filtering=bool(data.get("IFLA_BR_VLAN_FILTERING")),
-        info=data,
-    )
-
-
-def _nested(attrs: "dict[str, Any]", name: str) -> "dict[str, Any]":
-    return dict(attrs[name]["attrs"]) if name in attrs else {}
 
 
 def _thing(namespace: "Namespace", name: str) -> str:

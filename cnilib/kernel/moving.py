@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 from cnilib.errors import CniError, KernelError
 from cnilib.kernel.addresses import list_addresses, restore_address
+from cnilib.kernel.link_messages import link_message
 from cnilib.kernel.link_routes import change_routes, list_link_routes
-from cnilib.kernel.linkmessage import link_message
 from cnilib.kernel.links import get_link, set_master
 from cnilib.kernel.route_messages import PROTOCOL_KERNEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cnilib.kernel.addresses import Address
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.netns import Namespace
     from cnilib.kernel.route_messages import LinkRoute
     from cnilib.undo import ErrorList

@@ -8,7 +8,7 @@ from cnilib.kernel.links import set_mac, set_mtu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.netns import Namespace
 
 _DEVICE = "/dev/net/tun"

@@ -11,7 +11,7 @@ from cnilib.kernel.links import add_link, remove_link, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.netns import Namespace
 
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}

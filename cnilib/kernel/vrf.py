@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cnilib.kernel.addresses import Address
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.netns import Namespace
     from cnilib.kernel.route_messages import LinkRoute
     from cnilib.undo import ErrorList

@@ -107,8 +107,8 @@ def available(family: str) -> bool:
 def legacy_tables(family: str) -> list[str]:
     """The iptables-legacy tables the kernel has in this network namespace, with rules or not."""
     try:
-        with open(f"/proc/thread-self/net/{_REGISTERED[family]}", encoding="ascii") as names:
-            return names.read().split()
+        with open(f"/proc/thread-self/net/{_REGISTERED[family]}", "rb") as names:
+            return names.read().decode().split()
     except OSError:  # a kernel without ip_tables, or not our right to read: no legacy rules
         return []
 

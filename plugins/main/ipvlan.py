@@ -39,7 +39,7 @@ from cnilib.plugin import plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.virtual_links import Master
     from cnilib.request import Request
     from cnilib.types.result import Result

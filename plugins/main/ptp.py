@@ -32,7 +32,7 @@ from cnilib.types.result import Interface, Result
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cnilib.attachment import ValidAttachments
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.request import Request
     from cnilib.types.addresses import IPAddress, IPNetwork
     from cnilib.types.result import IPConfig

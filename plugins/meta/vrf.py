@@ -38,7 +38,7 @@ from cnilib.undo import ErrorList
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.vrf import Belongings
     from cnilib.request import Request
     from cnilib.types.result import Result

@@ -136,9 +136,13 @@ def test_a_child_beside_its_master_is_found(card, host):
 
 @pytest.mark.parametrize("kind", ["veth", "bridge"])
 def test_asking_for_a_kind_of_link_makes_none(host, kind):
-    before = links.list_links(host)
+    before = _names(host)
     assert virtual_links.has_kind(host, kind)
-    assert links.list_links(host) == before
+    assert _names(host) == before
+
+
+def _names(host):
+    return {link.name for link in links.list_links(host)}
 
 
 def test_a_link_is_found_by_its_altname(host, card, ip):
@@ -182,8 +186,8 @@ def test_a_tap_device_is_made_by_a_process_of_the_label(container, monkeypatch, 
     assert labels == ["a:b:c", ""]
     link = links.get_link(container, "tap0")
     assert (link.up, link.mtu, link.mac) == (True, 1400, "02:00:00:00:00:01")
-    assert link.info["IFLA_TUN_OWNER"] == 7
-    assert link.info["IFLA_TUN_MULTI_QUEUE"] == 1
+    assert link.info.get("IFLA_TUN_OWNER") == 7
+    assert link.info.get("IFLA_TUN_MULTI_QUEUE") == 1
     assert [found.name for found in links.list_links(container)] == ["lo", "tap0"]
 
 

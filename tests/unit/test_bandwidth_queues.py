@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnilib.attachment import Attachment
-from cnilib.kernel.links import Link
+from cnilib.kernel.link_messages import Link
 from plugins.meta.bandwidth.queues import alias, is_owned, names
 
 _LETTERS = st.sampled_from("abcXYZ019_.-")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnilib.errors import ConfigError, EnvError
-from cnilib.kernel.links import Link
+from cnilib.kernel.link_messages import Link
 from cnilib.kernel.tap import _signed
 from cnilib.kernel.virtual_links import Master
 from cnilib.mac import MacConf, random_mac, wanted_mac

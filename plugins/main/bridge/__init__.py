@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cnilib.attachment import ValidAttachments
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.request import Request
     from cnilib.undo import ErrorList, Undo
 

@@ -7,7 +7,7 @@ from cnilib.kernel.links import get_link, set_bridge_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.netns import Namespace
     from plugins.main.bridge.conf import Conf
 

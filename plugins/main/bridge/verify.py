@@ -6,7 +6,7 @@ from cnilib.veth import check_host_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.netns import Namespace
     from cnilib.types.result import Result
     from plugins.main.bridge.conf import Conf

@@ -27,7 +27,7 @@ from plugins.main.host_device import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.moving import Holdings
     from cnilib.request import Request
     from cnilib.undo import Undo

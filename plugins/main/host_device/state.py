@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
 
 _SUFFIX = ".json"
 _LONGEST_NAME = 255  # NAME_MAX

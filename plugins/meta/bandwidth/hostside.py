@@ -6,7 +6,7 @@ from cnilib.kernel.netns import Namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.request import Request
     from cnilib.types.result import Interface, Result
     from cnilib.undo import ErrorList

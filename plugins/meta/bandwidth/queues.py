@@ -14,7 +14,7 @@ from cnilib.kernel.netns import Namespace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cnilib.attachment import Attachment, ValidAttachments
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.undo import ErrorList, Undo
 
 _PREFIX, _NAME_LENGTH = "bwp", 15

@@ -12,7 +12,7 @@ from plugins.meta.bandwidth.queues import ensure_queue, find_queue, names, remov
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cnilib.attachment import Attachment
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
     from cnilib.kernel.shaping import Limit as KernelLimit
     from cnilib.types.result import Result
     from cnilib.undo import Undo

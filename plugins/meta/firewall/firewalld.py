@@ -20,7 +20,7 @@ _NAME = "org.fedoraproject.FirewallD1"
 _PATH = "/org/fedoraproject/FirewallD1"
 _INTERFACE = "org.fedoraproject.FirewallD1.zone"
 _ALREADY_SET = "ZONE_ALREADY_SET"
-_WHOLE_MACHINE = ["0", "0", "4294967295"]  # user_namespaces(7): the map of the initial one
+_WHOLE_MACHINE = [b"0", b"0", b"4294967295"]  # user_namespaces(7): the map of the initial one
 
 
 def is_running(environ: "Mapping[str, str]") -> bool:
@@ -109,7 +109,7 @@ def _source(address: "IPAddress") -> str:
 
 def _may_ask() -> bool:
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open("/proc/self/uid_map", "rb") as file:
             return file.read().split() == _WHOLE_MACHINE
     except OSError:  # a kernel without user namespaces
         return True

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cnilib.kernel.links import Link
+    from cnilib.kernel.link_messages import Link
 
 
 def set_isolated(links: tuple[str, ...], *, on: bool) -> None:

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from cnilib.kernel.link_messages import Link
     from cnilib.undo import Undo
 
 _SETTERS: "dict[str, Callable[[Namespace, str, Value], None]]" = {
@@ -81,7 +82,7 @@ def check(container: Namespace, ifname: str, wanted: dict[str, Value]) -> None:
             )
 
 
-def _values(link: links.Link) -> dict[str, Value]:
+def _values(link: "Link") -> dict[str, Value]:
     return {
         "mac": link.mac.lower(),
         "promisc": link.promisc,
