@@ -9,9 +9,8 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 
 class Caller:
@@ -49,16 +48,13 @@ class Caller:
         for name in names:
             _netns("add", name)
         results, answer = {}, []
+
+        def call(name):
+            results[name], _ = self._chain(command, chain, name, results.get(name))
+
         for command in ("ADD", "DEL"):
             started = time.perf_counter()
-            threads = [
-                threading.Thread(target=self._into, args=(results, command, chain, name))
-                for name in names
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            _at_once(count, call, names)
             seconds = time.perf_counter() - started
             answer.append({"call": command, "ms": 1000 * seconds, "kb": 0})
         for name in names:
@@ -67,17 +63,11 @@ class Caller:
 
     def populate(self, chain, first, count):
         """Chained plugins' ADD for containers that exist on paper only, two at a time."""
-        numbers = range(first, first + count)
 
-        def add(part):
-            for number in part:
-                self._chain("ADD", chain, f"paper{number}", _paper(number), number)
+        def add(number):
+            self._chain("ADD", chain, f"paper{number}", _paper(number), number)
 
-        threads = [threading.Thread(target=add, args=(numbers[half::2],)) for half in (0, 1)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        _at_once(2, add, range(first, first + count))
         return []
 
     def on_paper(self, chain, number, commands):
@@ -95,9 +85,6 @@ class Caller:
     def single(self, command, conf, name):
         """One call."""
         return [self._call(command, conf, name)]
-
-    def _into(self, results, command, chain, name):
-        results[name], _ = self._chain(command, chain, name, results.get(name))
 
     def _chain(self, command, chain, name, result, number=0):
         calls = []
@@ -133,20 +120,27 @@ class Caller:
 
 def _timed(words, stdin, environ):
     """What a program prints; how long it took, and the memory it had at the most."""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as taken:
-        given.write(stdin)
-        given.seek(0)
-        actions = [
-            (os.POSIX_SPAWN_DUP2, given.fileno(), 0),
-            (os.POSIX_SPAWN_DUP2, taken.fileno(), 1),
-        ]
+    given, taken = os.memfd_create("stdin"), os.memfd_create("stdout")
+    try:
+        os.pwrite(given, stdin, 0)
+        actions = [(os.POSIX_SPAWN_DUP2, given, 0), (os.POSIX_SPAWN_DUP2, taken, 1)]
         started = time.perf_counter()
         process = os.posix_spawn(words[0], words, environ, file_actions=actions)
         _, status, usage = os.wait4(process, 0)
         seconds = time.perf_counter() - started
-        taken.seek(0)
         call = {"ms": 1000 * seconds, "kb": usage.ru_maxrss}
-        return taken.read(), call | {"status": os.waitstatus_to_exitcode(status)}
+        call["status"] = os.waitstatus_to_exitcode(status)
+        return os.pread(taken, os.fstat(taken).st_size, 0), call
+    finally:
+        os.close(given)
+        os.close(taken)
+
+
+def _at_once(workers, act, things):
+    """Do something to each thing, so many at the same time; the first failure is raised."""
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(act, things):
+            continue
 
 
 def _paper(number):
