@@ -48,7 +48,7 @@ test-reference: $(VENV)/.ready
 
 build: build/.done
 
-build/.done: $(SOURCES) $(VENV)/.ready tools/install.py
+build/.done: $(SOURCES) $(VENV)/.loader tools/install.py
 	$(say) 'freezing the plugins'
 	@rm -rf build/stage
 	@PYTHONNODEBUGRANGES=1 PYTHONHASHSEED=0 $(VENV)/bin/python -m PyInstaller --noconfirm \
@@ -87,7 +87,12 @@ clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.loader
+
+$(VENV)/.loader: $(VENV)/.ready tools/freeze/early.c tools/freeze/loader.py
+	$(say) "building PyInstaller's boot loader"
+	@$(VENV)/bin/python -m tools.freeze.loader
+	@touch $@
 
 # The distribution's interpreter: its shared library is what the executables carry.
 $(VENV)/.ready: pyproject.toml tools/constraints.txt tools/requirements.py tools/packages.sh

@@ -1,4 +1,4 @@
-"""What every executable of the suite runs first: ask cnid to run the plugin, else run it here.
+"""What every executable of the suite runs when cnid has not taken the call: the plugin itself.
 
 From source: ``python -m plugins.launch bridge`` with the CNI variables in the environment.
 """
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cnilib.request import Builtin, Request
 
 _leave: "Leave" = posix._exit  # noqa: SLF001 - os._exit, without importing os
-_ANSWERED_HERE = {b"", b"VERSION"}
 _LARGEST = 1 << 20
 """Bytes; our executables are far smaller."""
 
@@ -28,10 +27,7 @@ def main() -> "NoReturn":
 
 
 def run(name: str, arguments: "list[str] | None" = None) -> "NoReturn":
-    """Serve one invocation as the plugin ``name``; ``arguments`` are those after its name.
-
-    Up to the answer of cnid this imports built-in modules only: every call pays for it.
-    """
+    """Serve one invocation as the plugin ``name``; ``arguments`` are those after its name."""
     if name not in PLUGINS:
         sys.stderr.write(f"{name} is no plugin of this suite; it has: {', '.join(PLUGINS)}\n")
         _leave(1)
@@ -39,20 +35,7 @@ def run(name: str, arguments: "list[str] | None" = None) -> "NoReturn":
         words = sys.argv[1:] if arguments is None else arguments
         if words[:1] == ["daemon"]:
             run_daemon(name, words[1:])
-    build = build_id()
-    if build and not _is_for_this_process(posix.environ):
-        from cnilib.cnid.client import hand_over
-
-        status = hand_over(build, name)
-        if status is not None:
-            _leave(status)
     run_here(name, _leave)
-
-
-def _is_for_this_process(environ: "dict[bytes, bytes]") -> bool:
-    """Whether cnid is not to be asked: it would not be faster, or the caller wants it so."""
-    command, cnid = environ.get(b"CNI_COMMAND", b""), environ.get(b"CNI_PLUGIN_CNID")
-    return command in _ANSWERED_HERE or cnid == b"off"
 
 
 def run_here(name: str, leave: "Leave") -> "NoReturn":

@@ -8,10 +8,7 @@ import os
 import sys
 from importlib import import_module
 
-from cnilib.kernel.addresses import list_addresses
-from cnilib.kernel.links import get_link
-from cnilib.kernel.netns import Namespace
-from cnilib.kernel.routes import list_routes
+from cnilib.kernel.messages import compile_tables
 from cnilib.netfilter import nft
 from plugins.launch import build_id, run_here
 from plugins.registry import DAEMONS, PLUGINS
@@ -36,7 +33,7 @@ def main(arguments: list[str]) -> int:
     from cnilib.cnid.server import Server
 
     try:
-        Server(build_id(), run_here).serve(idle_seconds)
+        Server(build_id(), PLUGINS, run_here).serve(idle_seconds)
     except OSError as error:
         sys.stderr.write(f"cnid: {error}\n")
         return 1
@@ -53,12 +50,4 @@ def preload() -> None:
     if prepare:
         prepare()
     nft.load()
-    _compile_messages()
-
-
-def _compile_messages() -> None:
-    """pyroute2 compiles each class of message when it is first used: here, not in each child."""
-    with Namespace.current() as own:
-        lo = get_link(own, "lo")
-        list_addresses(own, lo.index)
-        list_routes(own, family=4)
+    compile_tables()

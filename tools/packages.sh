@@ -9,15 +9,15 @@
 set -eu
 
 # what every target needs: an interpreter with its shared library, venv, binutils (strip, objcopy),
-# and the library that is bundled
-debian_build="python3 python3-venv libpython3-stdlib binutils make libnftables1"
-fedora_build="python3 python3-libs python3-pip binutils make nftables"
+# a compiler and headers for the boot loader, and the library that is bundled
+debian_build="python3 python3-venv libpython3-stdlib libpython3-dev binutils gcc libc6-dev make libnftables1"
+fedora_build="python3 python3-libs python3-devel python3-pip binutils gcc make nftables"
 debian_demo="iproute2 iputils-ping nftables util-linux procps"
 fedora_demo="iproute iputils nftables util-linux procps-ng"
 debian_test="$debian_demo iptables conntrack dnsmasq-base iperf3 strace kmod"
 fedora_test="$fedora_demo iproute-tc iptables-nft conntrack-tools dnsmasq iperf3 strace kmod"
 # real runtimes, the reference plugins, another kernel: a test that misses one is skipped and says so
-debian_wish="containernetworking-plugins containerd runc podman busybox-static user-mode-linux gcc libc6-dev lksctp-tools"
+debian_wish="containernetworking-plugins containerd runc podman busybox-static user-mode-linux lksctp-tools"
 fedora_wish="containernetworking-plugins containerd runc podman busybox lksctp-tools"
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }

@@ -16,12 +16,12 @@ import struct
 import sys
 from contextlib import suppress
 
-from cnilib.cnid import DESCRIPTORS, LARGEST, READY, SOCKET
+from cnilib.cnid.client import LARGEST, PLACES, READY, SOCKET
 from cnilib.log import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import NoReturn
 
     Leave = Callable[[int], NoReturn]
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _BACKLOG = 1024
 _NICE = -10
 _PATIENCE = 5.0
+_DESCRIPTORS = 3 + len(PLACES)  # the standard streams come first
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _F_SETSIG, _F_SETOWN, _O_ASYNC = 10, 8, 0o20000
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
@@ -37,10 +38,12 @@ _NAMESPACES = ("user", "pid")
 
 
 class Server:
-    """Runs calls in children by ``run(plugin, leave)``; ``build`` is whose calls it takes."""
+    """Runs calls of ``plugins`` by ``run(plugin, leave)``, of executables of its own ``build``."""
 
-    def __init__(self, build: str, run: "Callable[[str, Leave], NoReturn]") -> None:
-        self._build, self._run = build, run
+    def __init__(
+        self, build: str, plugins: "Collection[str]", run: "Callable[[str, Leave], NoReturn]"
+    ) -> None:
+        self._build, self._plugins, self._run = build, plugins, run
         self._own_socket = False
         self._program = _identity(sys.executable)
         self._capabilities = _capabilities("self")
@@ -57,6 +60,7 @@ class Server:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _wake_up)
+        os.environ.clear()  # once, not in every child
         _come_first()
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody counts what is on them
@@ -129,13 +133,14 @@ class Server:
             return  # just loses the connection
         os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, caller))
         connection.settimeout(_PATIENCE)
-        if connection.recv(LARGEST).decode() != self._build:
+        build, _, plugin = connection.recv(LARGEST).decode().rpartition("/")
+        if build != self._build or plugin not in self._plugins:
             return
         connection.send(READY)
-        request, descriptors, _, _ = socket.recv_fds(connection, LARGEST, DESCRIPTORS)
-        if not request or len(descriptors) != DESCRIPTORS:
+        request, descriptors, _, _ = socket.recv_fds(connection, LARGEST, _DESCRIPTORS)
+        if not request or len(descriptors) != _DESCRIPTORS:
             return
-        plugin, environ, umask = marshal.loads(request)  # noqa: S302 - root's, of the same build
+        environ, umask = marshal.loads(request)  # noqa: S302 - root's, of the same build
         connection.settimeout(None)
         _adopt(descriptors, environ, umask)
         _end_with(connection)
@@ -204,7 +209,6 @@ def _adopt(descriptors: list[int], environ: dict[bytes, bytes], umask: int) -> N
     os.umask(umask)
     for descriptor in descriptors:
         os.close(descriptor)
-    os.environb.clear()
     os.environb.update(environ)
 
 

@@ -1,10 +1,11 @@
 """What tests of cnid share: a call for it, and looking at who ran one."""
 
 import json
+import os
 import re
 import subprocess
 
-from cnilib.cnid import SOCKET
+from cnilib.cnid.client import SOCKET
 
 STATIC = {
     "cniVersion": "1.0.0",
@@ -25,15 +26,21 @@ def children(process):
         return file.read().split()
 
 
-def was_handed_over(host, container, directory, *prefix):
+def was_handed_over(host, container, directory, *prefix, program="static"):
     """Whether cnid takes a call; ``prefix`` are words to start the executable by.
 
     The server's readiness is the one byte that the executable reads from it before its end.
     """
+    calls = system_calls(host, container, directory, *prefix, program=program)
+    return re.search(r'recvfrom\(\d+, "\+", 1', calls) is not None
+
+
+def system_calls(host, container, directory, *prefix, program="static"):
+    """What an ADD of ``static`` executes, connects to and receives, as strace writes it."""
     trace = directory / "trace"
-    words = ["strace", "-f", "-qq", "-e", "trace=recvfrom,connect", "-o", str(trace)]
+    words = ["strace", "-f", "-qq", "-e", "trace=execve,recvfrom,connect", "-o", str(trace)]
     done = subprocess.run(
-        host.command(*words, *prefix, f"{host.binaries}/static"),
+        host.command(*words, *prefix, os.path.join(host.binaries, program)),
         input=json.dumps(STATIC),
         env=host.environ("ADD", container),
         capture_output=True,
@@ -42,4 +49,4 @@ def was_handed_over(host, container, directory, *prefix):
     )
     assert done.returncode == 0, done
     assert json.loads(done.stdout)["ips"] == [{"address": "10.1.0.2/24"}]
-    return re.search(r'recvfrom\(\d+, "\+", 1', trace.read_text()) is not None
+    return trace.read_text()

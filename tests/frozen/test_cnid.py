@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from cnilib.cnid import SOCKET
-from tests.frozen.cnid import STATIC, children, listens, was_handed_over
+from cnilib.cnid.client import SOCKET
+from tests.frozen.cnid import STATIC, children, listens, system_calls, was_handed_over
 from tests.lab.nerdctl import CHAIN, published
 from tests.lab.network import Network
 from tests.lab.waiting import until
@@ -31,6 +31,27 @@ def test_a_call_is_handed_over_and_answers_the_same(host, container, cnid, tmp_p
     cnid.terminate()
     cnid.wait()
     assert host.add(STATIC, container) == warm
+
+
+def test_a_call_that_is_handed_over_starts_no_whole_interpreter(host, container, cnid, tmp_path):
+    assert system_calls(host, container, tmp_path).count("execve(") == 1
+    cnid.kill()
+    cnid.wait()
+    assert system_calls(host, container, tmp_path).count("execve(") == 2
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_a_stream_that_the_caller_has_closed_stays_closed(host, container, cnid, closed):
+    def run():
+        command = f'"{host.binaries}/static" {closed}; echo "status $?"'
+        environ = host.environ("ADD", container)
+        return host.run("sh", "-c", command, env=environ, input=json.dumps(STATIC))
+
+    warm = run()
+    cnid.kill()
+    cnid.wait()
+    assert run() == warm
+    assert "status 1" in warm
 
 
 def test_an_error_has_the_same_document_and_status(host, container, cnid):

@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from cnilib.cnid import READY, SOCKET
-from cnilib.cnid.client import _PLACES
+from cnilib.cnid.client import PLACES, READY, SOCKET
 from tests.frozen.cnid import children, listens, was_handed_over
 from tests.lab.waiting import until
 from tools.install import runtime_of
@@ -65,6 +64,17 @@ def test_a_caller_that_cnid_cannot_stand_in_for_runs_by_itself(
     tmp_path.chmod(0o777)
     assert not was_handed_over(host, container, tmp_path, *OTHERS[who])
     assert was_handed_over(host, container, tmp_path)
+
+
+def test_a_program_under_another_plugin_s_name_is_what_it_was(
+    host, container, cnid, tmp_path, copied
+):
+    (copied / "static").replace(copied / "host-local")
+    assert was_handed_over(host, container, tmp_path, program=str(copied / "host-local"))
+
+
+def test_a_caller_s_library_path_is_no_hindrance(host, container, cnid, tmp_path):
+    assert was_handed_over(host, container, tmp_path, "env", "LD_LIBRARY_PATH=/nowhere")
 
 
 def test_delegates_see_the_caller_s_directory_environment_and_descriptors(host, cnid, curious):
@@ -131,17 +141,17 @@ class Speaker:
     """Speaks to cnid as an executable does, without the start of one for each call."""
 
     def __init__(self, build, server):
-        self._build, self._server = build.encode(), server
+        self._program, self._server = f"{build}/static".encode(), server
 
     def calls(self, count):
         """So many VERSION calls, which a child answers and ends."""
-        request = marshal.dumps(("static", {b"CNI_COMMAND": b"VERSION"}, 0o022))
+        request = marshal.dumps(({b"CNI_COMMAND": b"VERSION"}, 0o022))
         opened = [os.open(f"/proc/{self._server}/{place}", os.O_RDONLY) for place in self._places()]
         null = os.open(os.devnull, os.O_RDWR)
         for _ in range(count):
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
                 connection.connect(f"/proc/{self._server}/root{SOCKET}")
-                connection.send(self._build)
+                connection.send(self._program)
                 assert connection.recv(1) == READY
                 socket.send_fds(connection, [request], [null, null, null, *opened])
                 assert connection.recv(1) == b"\0"
@@ -165,4 +175,4 @@ class Speaker:
             "/": "root",
             ".": "cwd",
         }
-        return [names[place] for place in _PLACES]
+        return [names[place] for place in PLACES]

@@ -7,12 +7,14 @@ where each of them goes is decided here.
 import _imp
 import hashlib
 import importlib.util
+import marshal
 import os
 from typing import TYPE_CHECKING, Any
 
 from PyInstaller.building.utils import get_code_object, replace_filename_in_code_object
 from PyInstaller.depend.bindepend import resolve_library_path
 
+from cnilib.cnid.client import SCRIPT
 from plugins.registry import DAEMONS, PLUGINS
 from tools.freeze import archive, schemas
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _INSTEAD, _LIGHT = (os.path.join(_HERE, name) for name in ("instead", "light"))
 _BOOT = os.path.join(_HERE, "boot.py")
+_CLIENT = "cnilib.cnid.client"
 _NETFILTER_LIBRARY = "libnftables.so.1"
 
 NEVER_USED = [
@@ -72,11 +75,12 @@ class Recipe:
             binaries=[(_library(_NETFILTER_LIBRARY), ".")],
             optimize=2,
         )
-        modules_file, base_library = self._write_archives(found)
+        modules_file, base_library, client = self._write_archives(found)
         self.contents: list[Entry] = [
             *found.binaries,
             ("modules.bin", modules_file, "DATA"),
             ("base_library.zip", base_library, "DATA"),
+            ("client.bin", client, "DATA"),
         ]
         self.runtime_directory = f"cni-runtime-{self._build_id()}"
 
@@ -90,11 +94,11 @@ class Recipe:
             pass
         return [
             ("boot", _BOOT, "PYSOURCE-2"),
-            (f"program-{program}", script, "PYSOURCE-2"),
+            (SCRIPT.decode() + program, script, "PYSOURCE-2"),
             ("PYZ.pyz", no_modules, "PYZ"),
         ]
 
-    def _write_archives(self, found: Any) -> tuple[str, str]:
+    def _write_archives(self, found: Any) -> tuple[str, str, str]:
         base = next(source for name, source, _ in found.datas if name == "base_library.zip")
         modules = archive.read_base_library(base)
         modules |= {name: _compiled(name, source) for name, source, _ in found.pure}
@@ -107,9 +111,12 @@ class Recipe:
             _module_name(place): place for place, _, kind in found.binaries if kind == "EXTENSION"
         }
         modules_file, base_library = self._path("modules.bin"), self._path("base.zip")
+        client = self._path("client.bin")
         archive.write_archive(modules_file, modules, extensions)
         archive.write_base_library(base_library, {name: modules[name] for name in _BEFORE_BOOT})
-        return modules_file, base_library
+        with open(client, "wb") as file:  # by itself: it runs before there is an import system
+            marshal.dump(modules[_CLIENT][1], file)
+        return modules_file, base_library, client
 
     def _build_id(self) -> str:
         """The same for the same contents; two builds that differ can lie side by side."""
