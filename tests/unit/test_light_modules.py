@@ -1,5 +1,7 @@
 """Modules that frozen plugins have cut down: they do what the real ones do."""
 
+import functools
+import hashlib
 import importlib.util
 import json
 import os
@@ -173,3 +175,92 @@ def test_a_socket_accepts_and_receives_descriptors(tmp_path):
     ]
     for number in descriptors:
         os.close(number)
+
+
+@pytest.mark.parametrize("module", [functools, light("functools")], ids=["real", "light"])
+class TestFunctools:
+    def test_a_wrapper_looks_like_what_it_wraps(self, module):
+        def wrapped(number: int):
+            """What it does."""
+
+        wrapped.mark = "own"
+
+        @module.wraps(wrapped)
+        def wrapper():
+            pass
+
+        assert (wrapper.__name__, wrapper.__doc__, wrapper.mark) == (
+            "wrapped",
+            "What it does.",
+            "own",
+        )
+        assert wrapper.__annotations__ == wrapped.__annotations__
+        assert wrapper.__wrapped__ is wrapped
+
+    def test_a_cached_function_is_called_once_for_each_argument(self, module):
+        calls = []
+
+        @module.lru_cache
+        def bare(number):
+            calls.append(number)
+            return number + 1
+
+        @module.lru_cache(maxsize=1)
+        def small(number):
+            calls.append(number)
+            return number + 1
+
+        assert [bare(1), bare(1), bare(2), small(1), small(2), small(1)] == [2, 2, 3, 2, 3, 2]
+        assert calls == [1, 2, 1, 2, 1]
+        assert tuple(small.cache_info())[:2] == (0, 3)
+        assert small.__name__ == "small"
+
+    def test_a_cached_property_is_computed_once(self, module):
+        class Thing:
+            computed = 0
+
+            @module.cached_property
+            def value(self):
+                """What it is."""
+                self.computed += 1
+                return 7
+
+        thing = Thing()
+        assert (thing.value, thing.value, thing.computed) == (7, 7, 1)
+        assert Thing.value.__doc__ == "What it is."
+
+    @given(st.integers(0, 3), st.integers(0, 3))
+    def test_comparisons_follow_from_less_and_equal(self, module, one, other):
+        @module.total_ordering
+        class Number:
+            def __init__(self, number):
+                self.number = number
+
+            def __eq__(self, other):
+                return self.number == other.number
+
+            __hash__ = None
+
+            def __lt__(self, other):
+                if not isinstance(other, Number):
+                    return NotImplemented
+                return self.number < other.number
+
+        left, right = Number(one), Number(other)
+        assert (left > right) == (one > other)
+        assert (left <= right) == (one <= other)
+        assert (left >= right) == (one >= other)
+        with pytest.raises(TypeError):
+            left > one  # noqa: B015
+
+
+def test_importing_by_name_gives_what_the_real_module_gives():
+    assert light("importlib").import_module("json.decoder") is json.decoder
+    with pytest.raises(ModuleNotFoundError):
+        light("importlib").import_module("json.no_such")
+
+
+@pytest.mark.parametrize("name", ["sha256", "sha512"])
+def test_digests_are_the_real_ones(name):
+    cut, real = getattr(light("hashlib"), name), getattr(hashlib, name)
+    assert cut(b"name").hexdigest() == real(b"name").hexdigest()

@@ -42,7 +42,15 @@ NEVER_USED = [
 """What the libraries import for features that no plugin has."""
 
 _ENCODINGS = {"aliases", "ascii", "idna", "latin_1", "punycode", "utf_8", "utf_8_sig", "utf_16"}
-_PACKAGES = {"json", "pydantic", "pydantic_core", "pyroute2", "pyroute2.config"}
+_PACKAGES = {
+    "collections",
+    "importlib",
+    "json",
+    "pydantic",
+    "pydantic_core",
+    "pyroute2",
+    "pyroute2.config",
+}
 _BEFORE_BOOT = {"encodings", "encodings.aliases", "encodings.utf_8"}
 
 
@@ -157,7 +165,7 @@ def _compiled(name: str, source: str | None) -> "tuple[bool, CodeType]":
 
 def _instead() -> dict[str, str]:
     """Module name -> its source in the frozen suite, for those that are not the real ones."""
-    return {"pydantic._schemas": schemas.source()} | _sources(_INSTEAD)
+    return schemas.sources() | _sources(_INSTEAD)
 
 
 def _sources(directory: str) -> dict[str, str]:

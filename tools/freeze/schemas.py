@@ -21,20 +21,25 @@ if TYPE_CHECKING:
 _NOT_FOR_VALIDATION = {"metadata", "serialization", "serialization_alias"}
 
 
-def source() -> str:
-    """The source of a module with the schema and the JSON names of every model."""
+def sources() -> dict[str, str]:
+    """Name -> source of modules with the schema and the JSON names of models, one for each module.
+
+    A plugin then reads those of its own models and no others.
+    """
     for package in (cnilib, plugins):
         _import_all(package)
-    models = {f"{model.__module__}:{model.__qualname__}": model for model in _subclasses(Model)}
-    schemas = {
-        name: marshal.dumps(_plain(model.__pydantic_core_schema__))
-        for name, model in models.items()
+    schemas: dict[str, dict[str, bytes]] = {}
+    aliases: dict[str, dict[str, dict[str, str]]] = {}
+    for model in (Model, *_subclasses(Model)):
+        module, name = f"pydantic._{model.__module__.replace('.', '_')}", model.__qualname__
+        schema = marshal.dumps(_plain(model.__pydantic_core_schema__))
+        schemas.setdefault(module, {})[name] = schema
+        fields = {field: info.alias or field for field, info in model.model_fields.items()}
+        aliases.setdefault(module, {})[name] = fields
+    return {
+        module: f"SCHEMAS = {schemas[module]!r}\nALIASES = {aliases[module]!r}\n"
+        for module in schemas
     }
-    aliases = {
-        name: {field: info.alias or field for field, info in model.model_fields.items()}
-        for name, model in models.items()
-    }
-    return f"SCHEMAS = {schemas!r}\nALIASES = {aliases!r}\n"
 
 
 def _import_all(package: ModuleType) -> None:

@@ -12,7 +12,6 @@ Only what the models of this suite use is here; the build fails when they use mo
 import marshal
 from importlib import import_module
 
-from pydantic._schemas import ALIASES, SCHEMAS
 from pydantic_core import SchemaValidator, ValidationError
 
 TYPE_CHECKING = False
@@ -47,7 +46,8 @@ class _ModelFields:
     """The fields of the model class that is asked."""
 
     def __get__(self, _instance: object, cls: type) -> dict[str, _FieldInfo]:
-        return {name: _FieldInfo(alias) for name, alias in ALIASES[_name(cls)].items()}
+        aliases = _prepared(cls).ALIASES[cls.__qualname__]
+        return {name: _FieldInfo(alias) for name, alias in aliases.items()}
 
 
 class BaseModel:
@@ -85,7 +85,7 @@ class BaseModel:
     @classmethod
     def _own_validator(cls) -> SchemaValidator:
         if cls._validator_of is not cls:
-            schema = _resolved(marshal.loads(SCHEMAS[_name(cls)]))  # noqa: S302 - our own
+            schema = _resolved(marshal.loads(_prepared(cls).SCHEMAS[cls.__qualname__]))  # noqa: S302 - our own
             cls._validator, cls._validator_of = SchemaValidator(schema), cls
         return cls._validator
 
@@ -108,13 +108,15 @@ class BaseModel:
 
 def prepare() -> None:
     """Make the validators of all models now, for children that are to find them made."""
-    for name in SCHEMAS:
-        module, _, path = name.partition(":")
-        _resolved((..., module, path, False))._own_validator()  # noqa: SLF001
+    models = BaseModel.__subclasses__()
+    for model in models:
+        models += model.__subclasses__()
+        model._own_validator()  # noqa: SLF001
 
 
-def _name(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
+def _prepared(cls: type) -> "Any":
+    """What the build has made of the models of that class's module."""
+    return import_module(f"pydantic._{cls.__module__.replace('.', '_')}")
 
 
 def _resolved(value: "Any") -> "Any":
