@@ -215,6 +215,11 @@ class TestFunctools:
         assert tuple(small.cache_info())[:2] == (0, 3)
         assert small.__name__ == "small"
 
+    def test_a_compiled_function_may_be_wrapped_and_cached(self, module):
+        assert module.lru_cache(len)("abc") == 3
+        wrapper = module.wraps(len, assigned=("__name__",), updated=())(lambda: None)
+        assert (wrapper.__name__, wrapper.__doc__) == ("len", None)
+
     def test_a_cached_property_is_computed_once(self, module):
         class Thing:
             computed = 0

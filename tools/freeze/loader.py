@@ -22,14 +22,18 @@ def main() -> None:
 
     Raises:
         CalledProcessError: the compiler or pip failed, and has said why.
+        SystemExit: the interpreter's headers are missing.
     """
+    headers = sysconfig.get_path("include")
+    if not os.path.exists(os.path.join(headers, "Python.h")):
+        raise SystemExit(f"{headers} has no Python.h: install libpython3-dev or python3-devel")
     hook = os.path.join(sys.prefix, "early.o")
     compiler = os.environ.get("CC", "gcc")
     constants = {"CNID_SOCKET": SOCKET, "PYTHON_LIBRARY": sysconfig.get_config_var("INSTSONAME")}
     _run(
         *(compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-fPIC", "-c"),
         *(f'-D{name}="{value}"' for name, value in constants.items()),
-        *("-I", sysconfig.get_path("include"), os.path.join(_HERE, "early.c"), "-o", hook),
+        *("-I", headers, os.path.join(_HERE, "early.c"), "-o", hook),
     )
     wanted = f"pyinstaller=={version('pyinstaller')}"
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")

@@ -4,27 +4,38 @@ from _functools import _lru_cache_wrapper, cmp_to_key, partial, reduce
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 __all__ = ["cached_property", "cmp_to_key", "lru_cache", "partial", "reduce", "total_ordering"]
 
 WRAPPER_ASSIGNMENTS = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__")
+WRAPPER_UPDATES = ("__dict__",)
 
 
-def update_wrapper(wrapper: "Any", wrapped: "Any") -> "Any":
+def update_wrapper(
+    wrapper: "Any",
+    wrapped: "Any",
+    assigned: "Iterable[str]" = WRAPPER_ASSIGNMENTS,
+    updated: "Iterable[str]" = WRAPPER_UPDATES,
+) -> "Any":
     """``wrapper``, with the name and the documentation of what it wraps."""
-    for attribute in WRAPPER_ASSIGNMENTS:
+    for attribute in assigned:
         if hasattr(wrapped, attribute):
             setattr(wrapper, attribute, getattr(wrapped, attribute))
-    wrapper.__dict__.update(wrapped.__dict__)
+    for attribute in updated:
+        getattr(wrapper, attribute).update(getattr(wrapped, attribute, {}))
     wrapper.__wrapped__ = wrapped
     return wrapper
 
 
-def wraps(wrapped: "Any") -> "Callable[[Any], Any]":
+def wraps(
+    wrapped: "Any",
+    assigned: "Iterable[str]" = WRAPPER_ASSIGNMENTS,
+    updated: "Iterable[str]" = WRAPPER_UPDATES,
+) -> "Callable[[Any], Any]":
     """A decorator of what wraps ``wrapped``."""
-    return partial(update_wrapper, wrapped=wrapped)
+    return partial(update_wrapper, wrapped=wrapped, assigned=assigned, updated=updated)
 
 
 def lru_cache(maxsize: "Any" = 128, typed: bool = False) -> "Any":  # noqa: FBT001, FBT002
