@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
+from cnilib.kernel.messages import AttributeReader
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -35,7 +37,7 @@ def list_port_vlans(namespace: "Namespace", index: int) -> dict[int, PortVlan]:
     for message in messages:
         if message["index"] != index:
             continue
-        spec = dict(message["attrs"]).get("IFLA_AF_SPEC")
+        spec = AttributeReader(message).get("IFLA_AF_SPEC")
         for name, info in spec["attrs"] if spec else ():
             if name == "IFLA_BRIDGE_VLAN_INFO":
                 flags = info["flags"]

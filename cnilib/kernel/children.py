@@ -10,6 +10,7 @@ from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 
 from cnilib.errors import CniError, KernelError
 from cnilib.kernel.links import list_links
+from cnilib.kernel.messages import AttributeReader
 from cnilib.kernel.netns import OWN, Namespace
 
 TYPE_CHECKING = False
@@ -74,4 +75,5 @@ def _id_of(other: Namespace, namespace: Namespace) -> int | None:
         answer = namespace.netlink.get(request, _RTM_GETNSID, "find id of", other.path)
     except KernelError:
         return None
-    return dict(answer["attrs"]).get("NETNSA_NSID")
+    number: int | None = AttributeReader(answer).get("NETNSA_NSID")
+    return number

@@ -96,11 +96,7 @@ class Link(NamedTuple):
     @property
     def info(self) -> AttributeReader:
         """The attributes of the link's kind."""
-        return (
-            self.link_info.nested("IFLA_INFO_DATA")
-            if self.kind in _KINDS
-            else AttributeReader(None)
-        )
+        return self.link_info.nested("IFLA_INFO_DATA") if self.kind in _KINDS else _NOTHING
 
     @property
     def up(self) -> bool:

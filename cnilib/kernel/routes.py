@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from cnilib.errors import KernelError
+from cnilib.kernel.messages import AttributeReader
 from cnilib.kernel.netlink import NLM_F_CREATE
 
 TYPE_CHECKING = False
@@ -144,7 +145,8 @@ def find_route_to(namespace: "Namespace", address: "IPAddress") -> int | None:
         if error.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL}:
             return None
         raise
-    return dict(answer["attrs"]).get("RTA_OIF")
+    oif: int | None = AttributeReader(answer).get("RTA_OIF")
+    return oif
 
 
 def _request(dst: "IPNetwork", table: int) -> "Any":
@@ -163,15 +165,14 @@ def _request(dst: "IPNetwork", table: int) -> "Any":
 
 
 def _entries(message: "Any") -> "Iterator[RouteEntry]":
-    attrs = dict(message["attrs"])
+    attrs = AttributeReader(message)
     version = 4 if message["family"] == socket.AF_INET else 6
     dst = attrs.get("RTA_DST")
-    metrics = dict(attrs["RTA_METRICS"]["attrs"]) if "RTA_METRICS" in attrs else {}
-    hops = [(attrs.get("RTA_OIF", 0), attrs.get("RTA_GATEWAY"))]
-    if "RTA_MULTIPATH" in attrs:
-        hops = [
-            (hop["oif"], dict(hop["attrs"]).get("RTA_GATEWAY")) for hop in attrs["RTA_MULTIPATH"]
-        ]
+    metrics = attrs.nested("RTA_METRICS")
+    hops = [
+        (hop["oif"], AttributeReader(hop).get("RTA_GATEWAY"))
+        for hop in attrs.get("RTA_MULTIPATH", ())
+    ] or [(attrs.get("RTA_OIF", 0), attrs.get("RTA_GATEWAY"))]
     for oif, gateway in hops:
         yield RouteEntry(
             dst=ip_network(f"{dst}/{message['dst_len']}" if dst else _DEFAULTS[version]),

@@ -36,16 +36,9 @@ def main() -> None:
         *("-I", headers, os.path.join(_HERE, "early.c"), "-o", hook),
     )
     wanted = f"pyinstaller=={version('pyinstaller')}"
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     _run(
-        *(
-            *pip,
-            "--force-reinstall",
-            "--no-deps",
-            "--no-cache-dir",
-            "--no-binary=pyinstaller",
-            wanted,
-        ),
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--force-reinstall", "--no-deps", "--no-cache-dir", "--no-binary=pyinstaller", wanted),
         PYINSTALLER_COMPILE_BOOTLOADER="1",
         PYI_STATIC_ZLIB="1",
         CC=compiler,

@@ -38,7 +38,7 @@ def wraps(
     return partial(update_wrapper, wrapped=wrapped, assigned=assigned, updated=updated)
 
 
-def lru_cache(maxsize: "Any" = 128, typed: bool = False) -> "Any":  # noqa: FBT001, FBT002
+def lru_cache(maxsize: "Any" = 128, typed: bool = False) -> "Any":  # noqa: FBT001, FBT002 - as the real one
     """Keep the last results of a function; with or without parentheses."""
     if callable(maxsize):
         return lru_cache()(maxsize)
